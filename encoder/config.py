@@ -1,0 +1,114 @@
+"""What an encoder run is: the model, its losses, its data and its training, each a frozen dataclass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from training.loop import LoopConfig
+from training.optim import OptimizerConfig
+from training.schedule import PlateauConfig
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The COOT model (Ging et al. 2020, Figure 2). Defaults are those of all three published configurations."""
+
+    video_dim: int = 512
+    """width of a frame feature"""
+    text_dim: int = 1536
+    """width of a word feature"""
+    hidden_size: int = 384
+    """width D of clip and sentence embeddings"""
+    heads: int = 8
+    """attention heads"""
+    ff_size: int = 384
+    """width of the feed-forward layers"""
+    layers: int = 1
+    """self-attention layers in each of the four networks"""
+    dropout: float = 0.05
+    """dropout in attention, feed-forward and pooling"""
+    local_pooler: str = "af"
+    """frames to clip, words to sentence: af | max | mean | padded_mean | cls"""
+    global_pooler: str = "padded_mean"
+    """clips to video, sentences to paragraph: af | max | mean | padded_mean | cls"""
+    af_hidden: int = 768
+    """hidden width of the attention-aware aggregation, all heads together"""
+    af_heads: int = 2
+    """heads of the attention-aware aggregation"""
+    context: bool = True
+    """contextual transformer: the whole video (paragraph) attends to its clips (sentences)"""
+    init_std: float = 0.01
+    """standard deviation of the truncated normal initialisation"""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the loss terms (equations 5-9 of the COOT paper)."""
+
+    margin: float = 0.2
+    """margin of the contrastive loss"""
+    high: float = 1.0
+    """video and paragraph aligned"""
+    low: float = 1.0
+    """clip and sentence aligned"""
+    context: float = 1.0
+    """global video context and paragraph context aligned"""
+    high_cluster: float = 1.0
+    """videos spread among themselves, paragraphs likewise"""
+    low_cluster: float = 1.0
+    """clips spread among themselves, sentences likewise"""
+    context_cluster: float = 0.0
+    """contexts spread among themselves"""
+    cycle_consistency: float = 0.001
+    """weight lambda of the cross-modal cycle consistency"""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the data lies and how frames are taken from it (paths are relative to the working directory)."""
+
+    meta: str = "data/youcook2/meta_all.json"
+    """videos, splits, segments and sentences"""
+    video_features: str = "data/youcook2/video_feat_100m.h5"
+    """frame features, one HDF5 data set a video"""
+    text_features: str = "data/youcook2/text_feat.h5"
+    """word features with their `_sentence_splits.json` beside them"""
+    train_split: str = "train"
+    """split to train on"""
+    val_split: str = "val"
+    """split to validate on"""
+    max_frames: int = 80
+    """frames sampled from a video, and from a clip"""
+    add_stop_frame: int = 2
+    """frames added behind the last frame of a segment"""
+    expand_segments: int = 0
+    """shortest segment in frames; shorter ones grow on both sides"""
+    frames_noise: float = 0.0
+    """standard deviation of noise added to frame features"""
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """How the frame features were computed, so that the features of a new video can be the same."""
+
+    backbone: str = "unknown"
+    """name in `encoder.features.backbones`, or `unknown` where only feature files exist"""
+    fps: float = 1.0
+    """frame features a second"""
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """One encoder run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: PlateauConfig = field(default_factory=PlateauConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    batch_size: int = 64
+    """videos in a batch"""
+    score: str = "clip_sentence"
+    """what the best epoch maximises: mean R@1 of `clip_sentence` or of `video_paragraph`"""

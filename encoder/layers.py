@@ -1,0 +1,134 @@
+"""The building blocks of the COOT networks: sequences without padding, layer norm, positions, attention.
+
+Everything that works on one token at a time (projections, norms, feed-forward) runs on *packed* rows, the tokens of
+all sequences back to back, so no padded frame is ever multiplied. Attention and pooling, which look along a
+sequence, use a `Layout` to see the same rows as a padded batch.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Layout:
+    """How rows of a packed matrix form ``n`` sequences of at most ``T`` tokens.
+
+    A *packed* layout has only real tokens. A *dense* layout keeps ``T`` rows a sequence, padding included, for the
+    parts of the published model in which padded positions take part.
+    """
+
+    def __init__(self, lengths: Tensor, width: int, dense: bool) -> None:
+        steps = torch.arange(width, device=lengths.device)
+        self.lengths, self.width, self.dense = lengths, width, dense
+        self.mask = steps < lengths[:, None]  # (n, T) True = real
+        self.is_full = dense and bool(self.mask.all())
+        if dense:
+            self.positions = steps.repeat(len(lengths))  # (n*T,)
+        else:
+            self.rows = self.mask.flatten().nonzero().squeeze(1)  # (total,) place in the padded batch
+            self.positions = self.rows % width  # (total,)
+            self.is_full = len(self.rows) == self.mask.numel()
+
+    @classmethod
+    def packed(cls, lengths: Tensor) -> Layout:
+        """Sequences of ``lengths`` (n,) int64 back to back, real tokens only."""
+        return cls(lengths, int(lengths.max()), dense=False)
+
+    @classmethod
+    def padded(cls, lengths: Tensor, width: int) -> Layout:
+        """Sequences of ``width`` rows each, of which the first ``lengths`` (n,) are real."""
+        return cls(lengths, width, dense=True)
+
+    def pad(self, packed: Tensor) -> Tensor:
+        """(rows, D) -> (n, T, D), zeros where there is no token."""
+        n, size = len(self.lengths), packed.shape[-1]
+        if self.dense or self.is_full:
+            return packed.view(n, self.width, size)
+        return packed.new_zeros(n * self.width, size).index_copy(0, self.rows, packed).view(n, self.width, size)
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """(n, T, D) -> (rows, D), the inverse of `pad`."""
+        flat = padded.reshape(-1, padded.shape[-1])
+        return flat if self.dense or self.is_full else flat.index_select(0, self.rows)
+
+
+class CootLayerNorm(nn.Module):
+    """``gain * (x - mean) / (std + eps) + bias`` over the last dimension, with the unbiased standard deviation.
+
+    It differs from `torch.nn.LayerNorm` in both: the n-1 divisor, and eps outside the root.
+    """
+
+    def __init__(self, size: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(size))
+        self.bias = nn.Parameter(torch.zeros(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        std, mean = torch.std_mean(x, dim=-1, keepdim=True)
+        return torch.addcmul(self.bias, self.gain, (x - mean) / (std + self.eps))
+
+
+def position_table(length: int, size: int) -> Tensor:
+    """COOT's sine table (length, size): ``sin(p / 10000^(2i/size))`` at even, ``cos`` of the same at odd columns i.
+
+    ``i`` is the column itself, so neighbouring columns do not share a frequency, unlike in Vaswani et al.
+    """
+    column = torch.arange(size)
+    angle = torch.arange(length)[:, None].float() / (10000 ** (2 * column.float() / size))
+    return torch.where(column % 2 == 0, angle.sin(), angle.cos())
+
+
+class PositionalEncoding(nn.Module):
+    """Add the position table to packed rows; ``max_length`` rows are precomputed."""
+
+    def __init__(self, size: int, max_length: int = 1000) -> None:
+        super().__init__()
+        self.register_buffer("table", position_table(max_length, size), persistent=False)
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        return x + self.table.index_select(0, layout.positions)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with a bias in all four projections; masked keys weigh exactly zero."""
+
+    def __init__(self, size: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.query, self.key, self.value, self.final = (nn.Linear(size, size) for _ in range(4))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (n, H, T, D/H)
+
+    def forward(self, query: Tensor, source: Tensor, queries: Layout, keys: Layout) -> Tensor:
+        """Rows ``query`` in layout ``queries`` look at rows ``source`` in layout ``keys`` -> rows of ``queries``."""
+        q = self._split(queries.pad(self.query(query)))
+        k = self._split(keys.pad(self.key(source)))
+        v = self._split(keys.pad(self.value(source)))
+        mask = None if keys.is_full else keys.mask[:, None, None, :]  # (n, 1, 1, T)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        return self.final(queries.pack(mixed.transpose(1, 2).flatten(2)))
+
+
+class EncoderLayer(nn.Module):
+    """Post-norm transformer layer: ``a = drop(LN(q + MHA(q, s, s)))``, ``out = LN(a + FF(a))``.
+
+    The dropout after the first norm and the one before the GELU are those of the published model.
+    """
+
+    def __init__(self, size: int, heads: int, ff_size: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = Attention(size, heads, dropout)
+        self.attention_norm = CootLayerNorm(size)
+        self.up, self.down = nn.Linear(size, ff_size), nn.Linear(ff_size, size)
+        self.feed_forward_norm = CootLayerNorm(size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, query: Tensor, source: Tensor, queries: Layout, keys: Layout) -> Tensor:
+        attended = self.dropout(self.attention_norm(query + self.attention(query, source, queries, keys)))
+        hidden = F.gelu(self.dropout(self.up(attended)))
+        return self.feed_forward_norm(attended + self.dropout(self.down(hidden)))

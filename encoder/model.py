@@ -1,0 +1,166 @@
+"""The COOT model: two networks a modality, one from frames (words) to clips (sentences), one on to the video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from encoder.config import ModelConfig
+from encoder.data.ragged import Batch, Ragged
+from encoder.layers import CootLayerNorm, EncoderLayer, Layout, PositionalEncoding
+from encoder.pooling import (
+    AttentionPool,
+    FirstPool,
+    MaxPool,
+    MeanPool,
+    PaddedMeanPool,
+    truncated_normal_,
+)
+from training.errors import CootmartError
+
+
+@dataclass(frozen=True)
+class ModalityOutput:
+    """Embeddings of one modality, as they leave the networks (not normalised)."""
+
+    high: Tensor
+    """video or paragraph (B, 2D), or (B, D) without the contextual transformer"""
+    low: Tensor
+    """clips or sentences (N, D), video by video"""
+    context: Tensor
+    """the whole video or paragraph through the low-level network (B, D)"""
+
+
+@dataclass(frozen=True)
+class CootOutput:
+    """Embeddings of a batch of B videos with N clips in all."""
+
+    video: ModalityOutput
+    text: ModalityOutput
+    clip_num: Tensor
+    """clips of each video (B,)"""
+
+
+def build_pooler(name: str, config: ModelConfig) -> nn.Module:
+    """Pooler by its configuration name."""
+    simple = {"max": MaxPool, "mean": MeanPool, "padded_mean": PaddedMeanPool, "cls": FirstPool}
+    if name == "af":
+        return AttentionPool(config.hidden_size, config.af_hidden, config.af_heads, config.dropout)
+    if name not in simple:
+        raise CootmartError(f"pooler: found {name!r}, expected one of af, {', '.join(simple)}")
+    return simple[name]()
+
+
+class TransformerStack(nn.Module):
+    """Positions, self-attention layers and the optional CLS token that both levels share."""
+
+    def __init__(self, config: ModelConfig, pooler: str) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.positions = PositionalEncoding(size)
+        self.layers = nn.ModuleList(
+            EncoderLayer(size, config.heads, config.ff_size, config.dropout) for _ in range(config.layers)
+        )
+        self.cls = nn.Parameter(torch.zeros(size)) if pooler == "cls" else None
+
+    def _prepend_cls(self, x: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
+        padded = layout.pad(x)
+        padded = torch.cat([self.cls.expand(len(padded), 1, -1), padded], 1)
+        make = Layout.padded if layout.dense else lambda lengths, _: Layout.packed(lengths)
+        longer = make(layout.lengths + 1, layout.width + 1)
+        return longer.pack(padded), longer
+
+    def forward(self, x: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
+        if self.cls is not None:
+            x, layout = self._prepend_cls(x, layout)
+        x = self.positions(x, layout)
+        for layer in self.layers:
+            x = layer(x, x, layout, layout)
+        return x, layout
+
+
+class LocalNetwork(nn.Module):
+    """Frames to a clip vector, or words to a sentence vector: (n sequences of Dv) -> (n, D)."""
+
+    def __init__(self, input_dim: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.norm_input = CootLayerNorm(input_dim)
+        self.input_fc = nn.Linear(input_dim, config.hidden_size)
+        self.transformer = TransformerStack(config, config.local_pooler)
+        self.pooler = build_pooler(config.local_pooler, config)
+
+    def forward(self, sequences: Ragged) -> Tensor:
+        x, layout = sequences.values, Layout.packed(sequences.lengths)
+        if self.pooler.needs_padding:
+            x = layout.pad(x).flatten(0, 1)
+            layout = Layout.padded(sequences.lengths, layout.width)
+        x = F.gelu(self.input_fc(self.norm_input(x)))
+        return self.pooler(*self.transformer(x, layout))
+
+
+class GlobalNetwork(nn.Module):
+    """Clips to a video vector, or sentences to a paragraph vector; the contextual transformer of Figure 2.
+
+    Clips stand in a dense (B, C) layout with zero rows as padding, because the published average counts them.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.norm_input = CootLayerNorm(size)
+        self.transformer = TransformerStack(config, config.global_pooler)
+        self.pooler = build_pooler(config.global_pooler, config)
+        self.context = (
+            EncoderLayer(size, config.heads, config.ff_size, config.dropout) if config.context else None
+        )
+
+    def forward(self, low: Ragged, context: Tensor) -> Tensor:
+        """Clips (N, D) of B videos and their contexts (B, D) -> (B, 2D): ``[pooled, contextual]``."""
+        packed = Layout.packed(low.lengths)
+        layout = Layout.padded(low.lengths, packed.width)
+        hidden, layout = self.transformer(self.norm_input(packed.pad(low.values).flatten(0, 1)), layout)
+        pooled = self.pooler(hidden, layout)
+        if self.context is None:
+            return pooled
+        one = Layout.padded(torch.ones_like(low.lengths), 1)
+        return torch.cat([pooled, self.context(context, hidden, one, layout)], -1)
+
+
+class CootModel(nn.Module):
+    """The hierarchical encoder of both modalities (COOT, Ging et al. 2020)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.video_local = LocalNetwork(config.video_dim, config)
+        self.video_global = GlobalNetwork(config)
+        self.text_local = LocalNetwork(config.text_dim, config)
+        self.text_global = GlobalNetwork(config)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Truncated normal for every weight and bias, except norms (gain 1, bias 0)."""
+        norms = {id(p) for m in self.modules() if isinstance(m, CootLayerNorm) for p in m.parameters()}
+        for parameter in self.parameters():
+            if id(parameter) not in norms:
+                truncated_normal_(parameter, self.config.init_std)
+
+    def encode_video(self, whole: Ragged, clips: Ragged, clip_num: Tensor) -> ModalityOutput:
+        """Frames of whole videos (B sequences) and of their clips (N sequences) -> embeddings."""
+        return self._encode(self.video_local, self.video_global, whole, clips, clip_num)
+
+    def encode_text(self, paragraphs: Ragged, sentences: Ragged, sentence_num: Tensor) -> ModalityOutput:
+        """Words of whole paragraphs (B sequences) and of their sentences (N sequences) -> embeddings."""
+        return self._encode(self.text_local, self.text_global, paragraphs, sentences, sentence_num)
+
+    def _encode(self, local, upper, whole: Ragged, parts: Ragged, counts: Tensor) -> ModalityOutput:
+        context, low = local(whole), local(parts)
+        return ModalityOutput(upper(Ragged(low, counts), context), low, context)
+
+    def forward(self, batch: Batch) -> CootOutput:
+        video = self.encode_video(batch.vid, batch.clip, batch.clip_num)
+        text = self.encode_text(batch.par, batch.sent, batch.clip_num)
+        return CootOutput(video, text, batch.clip_num)

@@ -1,0 +1,93 @@
+"""From a sequence of token vectors to one vector: attention-aware feature aggregation and its ablations.
+
+Every pooler maps packed rows (rows, D) in a `Layout` of n sequences to (n, D). ``needs_padding`` tells the network to
+keep padded positions in the computation, which the published average pooling counts in.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from encoder.layers import Layout
+
+MASKED = -32752.0  # the published fill value: finite, exp of it is 0 in float32
+
+
+class AttentionPool(nn.Module):
+    """Attention-aware feature aggregation (AF), equations 3-4 of the COOT paper with H heads.
+
+    ``A = softmax_t(W2 gelu(W1 x_t + b1) + b2)`` for every output column on its own, ``pooled = sum_t A_t * x_t``.
+    Each head reads all D columns and weighs D / H of them.
+    """
+
+    needs_padding = False
+
+    def __init__(self, size: int, hidden: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.w1 = nn.Parameter(torch.empty(heads, size, hidden // heads))
+        self.b1 = nn.Parameter(torch.empty(heads, hidden // heads))
+        self.w2 = nn.Parameter(torch.empty(heads, hidden // heads, size // heads))
+        self.b2 = nn.Parameter(torch.empty(heads, size // heads))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        w1 = self.w1.transpose(0, 1).flatten(1)  # (D, H*dh)
+        hidden = F.gelu(self.dropout(torch.addmm(self.b1.flatten(), x, w1)))  # (rows, H*dh)
+        heads = zip(hidden.chunk(self.heads, -1), self.w2, self.b2, strict=True)
+        logits = self.dropout(torch.cat([torch.addmm(b2, h, w2) for h, w2, b2 in heads], -1))  # (rows, D)
+        logits = layout.pad(logits).masked_fill(~layout.mask[..., None], MASKED)  # (n, T, D)
+        weights = self.dropout(logits.softmax(1))
+        return (weights * layout.pad(x)).sum(1)
+
+
+class MaxPool(nn.Module):
+    """Largest value of each column over the real tokens."""
+
+    needs_padding = False
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        return layout.pad(x).masked_fill(~layout.mask[..., None], MASKED).amax(1)
+
+
+class MeanPool(nn.Module):
+    """Mean over the real tokens, independent of what else is in the batch."""
+
+    needs_padding = False
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        total = layout.pad(x).masked_fill(~layout.mask[..., None], 0).sum(1)
+        return total / layout.lengths[:, None]
+
+
+class PaddedMeanPool(nn.Module):
+    """The published average: the sum over all positions, padding included, divided by the true length.
+
+    Padded positions are not zero after a transformer layer, so the result depends on the longest sequence of the
+    batch ("avg_special", Table 11 of the COOT paper). It shapes the published numbers and is kept by name.
+    """
+
+    needs_padding = True
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        return layout.pad(x).sum(1) / layout.lengths[:, None]
+
+
+class FirstPool(nn.Module):
+    """The first token, a learned CLS token."""
+
+    needs_padding = False
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        return layout.pad(x)[:, 0]
+
+
+def truncated_normal_(tensor: Tensor, std: float) -> Tensor:
+    """Fill with N(0, std²) cut at two standard deviations, by inverting the distribution function."""
+    edge = math.erf(2 / math.sqrt(2))
+    with torch.no_grad():
+        return tensor.uniform_(-edge, edge).erfinv_().mul_(std * math.sqrt(2)).clamp_(-2 * std, 2 * std)
