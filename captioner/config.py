@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from training.errors import CootmartError
 
 MODELS = ("mart", "norec", "vanilla", "xl", "xlgrad", "untied")
-JOINT_MODELS = ("mart", "norec", "xl", "xlgrad")  # video and text in one sequence: [CLS] video [SEP] [BOS] words
+JOINT_MODELS = (
+    "mart",
+    "norec",
+    "xl",
+    "xlgrad",
+)  # video and text in one sequence: [CLS] video [SEP] [BOS] words
 MEMORY_MASKS = ("query", "key")
 
 

@@ -72,4 +72,9 @@ def clock(seconds: float, point: str) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d}{point}{milliseconds % 1000:03d}"
 
 
-WRITERS: dict[str, Callable[[Paragraph], str]] = {"txt": to_txt, "json": to_json, "srt": to_srt, "vtt": to_vtt}
+WRITERS: dict[str, Callable[[Paragraph], str]] = {
+    "txt": to_txt,
+    "json": to_json,
+    "srt": to_srt,
+    "vtt": to_vtt,
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from pathlib import Path
 
 from training.errors import CootmartError
@@ -16,7 +17,7 @@ def uniform(duration: float, count: int) -> list[Segment]:
     if count < 1:
         raise CootmartError(f"number of segments: found {count}, expected at least 1")
     edges = [duration * i / count for i in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def by_length(duration: float, seconds: float) -> list[Segment]:

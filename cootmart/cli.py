@@ -24,7 +24,8 @@ COMMANDS = {
 def build_parser() -> argparse.ArgumentParser:
     """Parser with every sub-command; modules of jobs are imported, not what they work with."""
     parser = argparse.ArgumentParser(
-        prog="cootmart", description="From long videos to coherent paragraphs: COOT encoder, MART captioner, scores."
+        prog="cootmart",
+        description="From long videos to coherent paragraphs: COOT encoder, MART captioner, scores.",
     )
     parser.add_argument("--version", action="version", version=f"cootmart {cootmart.__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

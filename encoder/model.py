@@ -113,9 +113,7 @@ class GlobalNetwork(nn.Module):
         self.norm_input = CootLayerNorm(size)
         self.transformer = TransformerStack(config, config.global_pooler)
         self.pooler = build_pooler(config.global_pooler, config)
-        self.context = (
-            EncoderLayer(size, config.heads, config.ff_size, config.dropout) if config.context else None
-        )
+        self.context = EncoderLayer(size, config.heads, config.ff_size, config.dropout) if config.context else None
 
     def forward(self, low: Ragged, context: Tensor) -> Tensor:
         """Clips (N, D) of B videos and their contexts (B, D) -> (B, 2D): ``[pooled, contextual]``."""

@@ -138,7 +138,7 @@ def _frames_html(clip: SampleClip, where: str, number: int) -> str:
     strip = f'<div class="frames" style="--n:{columns}">{"".join(images)}</div>' if images else ""
     flags = _flags_html(clip.flags, "")
     time = escape(time_text(clip.start, clip.end))
-    return f'<figure>{strip}<figcaption>Clip {number} <span>{time}</span>{flags}</figcaption></figure>'
+    return f"<figure>{strip}<figcaption>Clip {number} <span>{time}</span>{flags}</figcaption></figure>"
 
 
 def _references_html(references: Sequence[str]) -> str:
@@ -177,8 +177,7 @@ def _tally_html(sample: Sample) -> str:
 def sample_html(sample: Sample, number: int, colours: Colours, score_name: str, is_open: bool, kinds: list) -> str:
     """One video as an ``<article>`` that folds; its data attributes are what the page's script sorts by."""
     repeated = {
-        name: repeated_words([clip.generated.get(name, "") for clip in sample.clips])
-        for name in systems_of([sample])
+        name: repeated_words([clip.generated.get(name, "") for clip in sample.clips]) for name in systems_of([sample])
     }
     clips = "".join(_clip_html(sample, i, repeated, colours) for i in range(len(sample.clips)))
     has_score = sample.score is not None and math.isfinite(sample.score)

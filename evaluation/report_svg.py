@@ -98,7 +98,9 @@ def _grid(x_axis: Axis, y_axis: Axis, curve: Curve) -> str:
         x, label = x_axis.pixel(value), tick_text(value, x_axis.step)
         parts.append(f'<text class="tick" x="{x:.1f}" y="{base + 18}" text-anchor="middle">{label}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(f'<text class="label" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(curve.x_label)}</text>')
+    parts.append(
+        f'<text class="label" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(curve.x_label)}</text>'
+    )
     parts.append(f'<text class="label" x="4" y="14">{escape(curve.y_label)}</text>')
     return "".join(parts)
 
@@ -147,7 +149,9 @@ def describe(curve: Curve) -> str:
         finite = _finite(points)
         if finite:
             (x0, y0), (x1, y1) = finite[0], finite[-1]
-            parts.append(f"{name} goes from {value_text(y0)} at {value_text(x0)} to {value_text(y1)} at {value_text(x1)}.")
+            parts.append(
+                f"{name} goes from {value_text(y0)} at {value_text(x0)} to {value_text(y1)} at {value_text(x1)}."
+            )
     return " ".join(parts)
 
 

@@ -76,7 +76,7 @@ class RAdam(_Adaptive):
     """
 
     def __init__(self, params: Iterable, lr: float, beta1: float, beta2: float, eps: float) -> None:
-        super().__init__(params, dict(lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=0.0))
+        super().__init__(params, {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": 0.0})
 
     def _update(self, group: dict, step: int, params: list, grads: list, m: list, v: list) -> None:
         self._moments(group, grads, m, v)
@@ -106,7 +106,7 @@ class BertAdam(_Adaptive):
     """
 
     def __init__(self, params: Iterable, lr: float, beta1: float, beta2: float, eps: float) -> None:
-        super().__init__(params, dict(lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=0.0))
+        super().__init__(params, {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": 0.0})
 
     def _update(self, group: dict, step: int, params: list, grads: list, m: list, v: list) -> None:
         norms = torch._foreach_norm(grads)

@@ -51,9 +51,7 @@ class Ragged:
 
     def to(self, device: torch.device | str) -> Ragged:
         """The same sequences on another device."""
-        return Ragged(
-            self.values.to(device, non_blocking=True), self.lengths.to(device, non_blocking=True)
-        )
+        return Ragged(self.values.to(device, non_blocking=True), self.lengths.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True)

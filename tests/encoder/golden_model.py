@@ -13,7 +13,14 @@ from encoder.data.ragged import Batch, Ragged
 from encoder.model import CootModel
 from encoder.official import load_official, our_names
 
-POOLERS = {"atn": "af", "avg_special": "padded_mean", "avg_masked": "mean", "avg": "mean", "max": "max", "cls": "cls"}
+POOLERS = {
+    "atn": "af",
+    "avg_special": "padded_mean",
+    "avg_masked": "mean",
+    "avg": "mean",
+    "max": "max",
+    "cls": "cls",
+}
 
 
 class GoldenModel:

@@ -120,8 +120,10 @@ def test_contrastive_units():
         expected = tensors.get(f"contr{row['case']}/grad_a_m{row['margin']}")
         if expected is not None:
             unit = torch.nn.functional.normalize(x.detach()).requires_grad_()  # stored for normalised rows
-            close(tangent(torch.autograd.grad(losses.contrastive(unit, y, row["margin"]), unit)[0], unit),
-                  tangent(expected, unit))
+            close(
+                tangent(torch.autograd.grad(losses.contrastive(unit, y, row["margin"]), unit)[0], unit),
+                tangent(expected, unit),
+            )
 
 
 def tangent(gradient: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
@@ -174,9 +176,7 @@ def test_published_keys_and_shapes(video_dim, table):
         assert {k: list(v.shape) for k, v in state[net].items()} == {k: shape for k, (shape, *_) in keys.items()}
 
 
-@pytest.mark.parametrize(
-    ("video_dim", "count"), [(512, 7_011_328), (4096, 8_394_752), (2048, 7_604_224)]
-)
+@pytest.mark.parametrize(("video_dim", "count"), [(512, 7_011_328), (4096, 8_394_752), (2048, 7_604_224)])
 def test_parameter_counts(video_dim, count):
     with torch.device("meta"):
         model = CootModel(ModelConfig(video_dim=video_dim))

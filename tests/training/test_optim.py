@@ -67,7 +67,10 @@ def test_bertadam_decay_split():
         for name in info["decay_names"] + info["no_decay_names"]:
             module.register_parameter(name.replace(".", "/"), torch.nn.Parameter(torch.zeros(1)))
         groups = parameter_groups(module, 0.01, ("bias", "LayerNorm/bias", "LayerNorm/weight"))
-        assert [len(group["params"]) for group in groups] == [len(info["decay_names"]), len(info["no_decay_names"])]
+        assert [len(group["params"]) for group in groups] == [
+            len(info["decay_names"]),
+            len(info["no_decay_names"]),
+        ]
 
 
 @pytest.mark.parametrize("path", cases("mart", "ema_*.json"), ids=lambda p: p.stem)

@@ -1,0 +1,149 @@
+"""The parts that MART, MART without recurrence and their relatives are made of. Parameter names are the published ones."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from captioner.config import ModelConfig
+from captioner.models.cache import KeyValueCache
+from captioner.models.packing import Packing
+
+
+def sinusoids(length: int, size: int) -> Tensor:
+    """Position table (length, size): ``sin(p w_i)`` in column 2i, ``cos(p w_i)`` in 2i+1, w_i = 10000^(-2i/size)."""
+    rates = torch.exp(torch.arange(0, size, 2) * -(math.log(10000.0) / size))
+    angles = torch.arange(length)[:, None] * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
+
+
+def layer_norm(config: ModelConfig) -> nn.LayerNorm:
+    """Norm over the hidden size with the (tiny) eps of the configuration."""
+    return nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+
+def projection(n_in: int, config: ModelConfig) -> nn.Sequential:
+    """Input features to the hidden size: norm, dropout, linear, ReLU, norm."""
+    return nn.Sequential(
+        nn.LayerNorm(n_in, eps=config.layer_norm_eps),
+        nn.Dropout(config.hidden_dropout),
+        nn.Linear(n_in, config.hidden_size),
+        nn.ReLU(),
+        layer_norm(config),
+    )
+
+
+class Attention(nn.Module):
+    """Multi-head scaled dot-product attention without output projection."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.n_heads, self.dropout = config.n_heads, config.attention_dropout
+        self.query = nn.Linear(config.hidden_size, config.hidden_size)
+        self.key = nn.Linear(config.hidden_size, config.hidden_size)
+        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def heads(self, x: Tensor) -> Tensor:
+        """(T, L, D) -> (T, H, L, D/H)."""
+        return rearrange(x, "t l (h d) -> t h l d", h=self.n_heads)
+
+    def keys(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (T, H, L, D/H) of x (T, L, D)."""
+        return self.heads(self.key(x)), self.heads(self.value(x))
+
+    def packed_keys(self, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
+        """Keys and values (T, H, L, D/H) of packed rows (P, D)."""
+        return self.heads(packing.unpack(self.key(x))), self.heads(packing.unpack(self.value(x)))
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """Merge values for projected heads.
+
+        Args:
+            query: (T, H, Lq, D/H); key, value: (T, H, Lk, D/H).
+            mask: bool, broadcastable to (T, H, Lq, Lk), True where a query may look; None where it may everywhere.
+
+        Returns:
+            (T, Lq, D).
+        """
+        dropout = self.dropout if self.training else 0.0
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        return rearrange(out, "t h l d -> t l (h d)")
+
+    def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        """Attend from query (T, Lq, D) to memory (T, Lk, D)."""
+        return self.attend(self.heads(self.query(query)), *self.keys(memory), mask)
+
+
+class Output(nn.Module):
+    """``LN(dropout(Linear(x)) + residual)``."""
+
+    def __init__(self, n_in: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(n_in, config.hidden_size)
+        self.LayerNorm = layer_norm(config)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        return self.LayerNorm(self.dropout(self.dense(x)) + residual)
+
+
+class AttentionBlock(nn.Module):
+    """Self-attention with projection, residual and norm after it."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.self = Attention(config)
+        self.output = Output(config.hidden_size, config)
+
+    def forward(self, x: Tensor, packing: Packing, mask: Tensor) -> Tensor:
+        """Packed rows (P, D) to packed rows; mask (T, 1, L, L)."""
+        query = self.self.heads(packing.unpack(self.self.query(x)))
+        out = self.self.attend(query, *self.self.packed_keys(x, packing), mask)
+        return self.output(packing.pack(out), x)
+
+    def extend(self, x: Tensor, cache: KeyValueCache, mask: Tensor | None) -> Tensor:
+        """The next positions x (R, n, D) of sequences whose earlier ones are in ``cache``."""
+        key, value = cache.append(*self.self.keys(x))
+        return self.output(self.self.attend(self.self.heads(self.self.query(x)), key, value, mask), x)
+
+
+class Intermediate(nn.Module):
+    """``gelu(Linear(x))``, hidden size to intermediate size."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(self.dense(x))
+
+
+class VocabularyHead(nn.Module):
+    """Scores of all words: ``LN(gelu(Linear(h))) W^T + b``."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.transform = nn.ModuleDict(
+            {"dense": nn.Linear(config.hidden_size, config.hidden_size), "LayerNorm": layer_norm(config)}
+        )
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(..., D) -> (..., V)."""
+        hidden = self.transform["LayerNorm"](F.gelu(self.transform["dense"](hidden)))
+        return F.linear(hidden, self.decoder.weight, self.bias)
+
+
+@torch.no_grad()
+def init_bert_weights(module: nn.Module, std: float) -> None:
+    """Normal weights for every linear and embedding ([PAD] row included), zero biases."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            part.weight.normal_(0.0, std)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            part.bias.zero_()

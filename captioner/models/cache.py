@@ -1,0 +1,61 @@
+"""What decoding remembers between two words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def select_rows(value: Any, rows: Tensor) -> Any:
+    """``value`` with the rows (first dimension) of all its tensors chosen by ``rows`` (R',) int64."""
+    if isinstance(value, Tensor):
+        return value.index_select(0, rows)
+    if isinstance(value, list | tuple):
+        return type(value)(select_rows(item, rows) for item in value)
+    if isinstance(value, Rows):
+        chosen = {field.name: select_rows(getattr(value, field.name), rows) for field in fields(value)}
+        return type(value)(**chosen)
+    return value
+
+
+@dataclass
+class Rows:
+    """Base of records whose tensors all have one row a sentence; rows can be repeated and reordered (beams)."""
+
+    def select(self, rows: Tensor) -> Any:
+        """A new record with the given rows (R',) int64, which may repeat."""
+        return select_rows(self, rows)
+
+
+@dataclass
+class KeyValueCache(Rows):
+    """Keys and values of the positions seen so far, in buffers with room for all."""
+
+    key: Tensor  # (R, H, room, d)
+    value: Tensor  # (R, H, room, d)
+    length: int = 0
+
+    @classmethod
+    def empty(cls, n_rows: int, n_heads: int, room: int, like: Tensor) -> KeyValueCache:
+        """Room for ``room`` positions; dtype, device and D from ``like`` (..., D)."""
+        size = like.shape[-1] // n_heads
+        key, value = (like.new_zeros(n_rows, n_heads, room, size) for _ in range(2))
+        return cls(key, value)
+
+    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store (R, H, n, d) after what is there and return all keys and values so far (R, H, length, d)."""
+        end = self.length + key.shape[2]
+        self.key[:, :, self.length : end] = key
+        self.value[:, :, self.length : end] = value
+        self.length = end
+        return self.key[:, :, :end], self.value[:, :, :end]
+
+
+def causal(n_new: int, n_seen: int, device: torch.device) -> Tensor | None:
+    """Mask (n_new, n_seen + n_new) for a chunk of positions after ``n_seen`` earlier ones; None for one position."""
+    if n_new == 1:
+        return None
+    return torch.ones(n_new, n_seen + n_new, dtype=torch.bool, device=device).tril(n_seen)
