@@ -80,16 +80,30 @@ def load(cls: type[C], path: str | Path, overrides: Iterable[str] = ()) -> C:
 
 
 def read_yaml(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """The mapping in a YAML file with ``a.b=value`` overrides applied."""
+    """The mapping in a YAML file with ``a.b=value`` overrides applied.
+
+    ``base: other.yaml``, relative to the file that says it, starts from the options of another file.
+    """
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         raise CootmartError(f"{path}: no such configuration file") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CootmartError(f"{path}: not a YAML file ({error})") from None
+    if isinstance(values, dict) and "base" in values:
+        values = merge(read_yaml(Path(path).parent / values.pop("base")), values)
     for override in overrides:
         _apply(values, override)
     return values
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes`` on top; groups of options are merged, everything else is replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+        merged[key] = merge(base[key], value) if both else value
+    return merged
 
 
 def _apply(values: dict, override: str) -> None:

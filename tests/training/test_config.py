@@ -62,6 +62,12 @@ def test_wrong_options_are_named(tmp_path, text, overrides, said):
     assert said in str(caught.value)
 
 
+def test_base_is_merged(tmp_path):
+    write(tmp_path, "epochs: 7\ninner: {lr: 2, names: [x]}\n")
+    (tmp_path / "variant.yaml").write_text("base: run.yaml\ninner: {lr: 3}\n", encoding="utf-8")
+    assert config.load(Outer, tmp_path / "variant.yaml") == Outer(Inner(3.0, ("x",)), 7)
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(CootmartError, match=r"none\.yaml: no such"):
         config.load(Outer, tmp_path / "none.yaml")
