@@ -13,6 +13,8 @@ from training.schedule import PlateauConfig
 class ModelConfig:
     """The COOT model (Ging et al. 2020, Figure 2). Defaults are those of all three published configurations."""
 
+    network: str = "coot"
+    """coot, or hse: the hierarchical GRU of Zhang et al. 2018, of which only the widths and the dropout matter"""
     video_dim: int = 512
     """width of a frame feature"""
     text_dim: int = 1536
@@ -30,11 +32,17 @@ class ModelConfig:
     local_pooler: str = "af"
     """frames to clip, words to sentence: af | max | mean | padded_mean | cls"""
     global_pooler: str = "padded_mean"
-    """clips to video, sentences to paragraph: af | max | mean | padded_mean | cls"""
+    """clips to video, sentences to paragraph: the same, and padded_mean_all | fixed_mean | fixed_mean_all, which count
+    padding: `padded` up to the longest video of the batch, `fixed` up to `pad_clips_to`; divided by the clips of the
+    video, or with `_all` by all positions"""
+    pad_clips_to: int = 16
+    """positions of a video for the `fixed` averages, at least the clips of any video"""
     af_hidden: int = 768
     """hidden width of the attention-aware aggregation, all heads together"""
     af_heads: int = 2
     """heads of the attention-aware aggregation"""
+    af_layers: int = 1
+    """layers of the attention-aware aggregation; more than one is AF x2 and so on"""
     context: bool = True
     """contextual transformer: the whole video (paragraph) attends to its clips (sentences)"""
     init_std: float = 0.01

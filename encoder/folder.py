@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from encoder.config import EncoderConfig
-from encoder.model import CootModel
+from encoder.model import PairEncoder, build_model
 from training import config as configuration
 from training.errors import CootmartError
 from training.files import atomic_path
 
 
-def save_encoder(folder: str | Path, model: CootModel, config: EncoderConfig, card: str) -> None:
+def save_encoder(folder: str | Path, model: PairEncoder, config: EncoderConfig, card: str) -> None:
     """Write ``config.yaml``, ``model.safetensors`` and ``README.md`` to ``folder``."""
     folder = Path(folder)
     configuration.save(config, folder / "config.yaml")
@@ -24,7 +24,7 @@ def save_encoder(folder: str | Path, model: CootModel, config: EncoderConfig, ca
         beside.write_text(card, encoding="utf-8")
 
 
-def load_encoder(folder: str | Path, device: str | torch.device = "cpu") -> tuple[CootModel, EncoderConfig]:
+def load_encoder(folder: str | Path, device: str | torch.device = "cpu") -> tuple[PairEncoder, EncoderConfig]:
     """The model, ready to embed, and its configuration.
 
     Raises:
@@ -35,7 +35,7 @@ def load_encoder(folder: str | Path, device: str | torch.device = "cpu") -> tupl
         if not (folder / name).exists():
             raise CootmartError(f"{folder}: no {name}; expected the folder that `cootmart train encoder` leaves")
     config = configuration.load(EncoderConfig, folder / "config.yaml")
-    model = CootModel(config.model)
+    model = build_model(config.model)
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except RuntimeError as error:

@@ -32,9 +32,9 @@ class Layout:
             self.is_full = len(self.rows) == self.mask.numel()
 
     @classmethod
-    def packed(cls, lengths: Tensor) -> Layout:
-        """Sequences of ``lengths`` (n,) int64 back to back, real tokens only."""
-        return cls(lengths, int(lengths.max()), dense=False)
+    def packed(cls, lengths: Tensor, width: int = 0) -> Layout:
+        """Sequences of ``lengths`` (n,) int64 back to back, real tokens only; padded views are ``width`` or longer."""
+        return cls(lengths, max(int(lengths.max()), width), dense=False)
 
     @classmethod
     def padded(cls, lengths: Tensor, width: int) -> Layout:

@@ -17,6 +17,7 @@ from encoder.pooling import (
     MaxPool,
     MeanPool,
     PaddedMeanPool,
+    StackedAttentionPool,
     truncated_normal_,
 )
 from training.errors import CootmartError
@@ -45,13 +46,25 @@ class CootOutput:
 
 
 def build_pooler(name: str, config: ModelConfig) -> nn.Module:
-    """Pooler by its configuration name."""
-    simple = {"max": MaxPool, "mean": MeanPool, "padded_mean": PaddedMeanPool, "cls": FirstPool}
-    if name == "af":
-        return AttentionPool(config.hidden_size, config.af_hidden, config.af_heads, config.dropout)
-    if name not in simple:
-        raise CootmartError(f"pooler: found {name!r}, expected one of af, {', '.join(simple)}")
-    return simple[name]()
+    """Pooler by its configuration name.
+
+    Raises:
+        CootmartError: no pooler has this name.
+    """
+    af = (config.hidden_size, config.af_hidden, config.af_heads, config.dropout)
+    poolers = {
+        "af": lambda: AttentionPool(*af) if config.af_layers == 1 else StackedAttentionPool(config.af_layers, *af),
+        "max": MaxPool,
+        "mean": MeanPool,
+        "cls": FirstPool,
+        "padded_mean": PaddedMeanPool,
+        "padded_mean_all": lambda: PaddedMeanPool(divide_by_width=True),
+        "fixed_mean": PaddedMeanPool,
+        "fixed_mean_all": lambda: PaddedMeanPool(divide_by_width=True),
+    }
+    if name not in poolers:
+        raise CootmartError(f"pooler: found {name!r}, expected one of {', '.join(poolers)}")
+    return poolers[name]()
 
 
 class TransformerStack(nn.Module):
@@ -110,6 +123,7 @@ class GlobalNetwork(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         size = config.hidden_size
+        self.width = config.pad_clips_to if config.global_pooler.startswith("fixed") else 0
         self.norm_input = CootLayerNorm(size)
         self.transformer = TransformerStack(config, config.global_pooler)
         self.pooler = build_pooler(config.global_pooler, config)
@@ -117,7 +131,7 @@ class GlobalNetwork(nn.Module):
 
     def forward(self, low: Ragged, context: Tensor) -> Tensor:
         """Clips (N, D) of B videos and their contexts (B, D) -> (B, 2D): ``[pooled, contextual]``."""
-        packed = Layout.packed(low.lengths)
+        packed = Layout.packed(low.lengths, self.width)
         layout = Layout.padded(low.lengths, packed.width)
         hidden, layout = self.transformer(self.norm_input(packed.pad(low.values).flatten(0, 1)), layout)
         pooled = self.pooler(hidden, layout)
@@ -127,7 +141,37 @@ class GlobalNetwork(nn.Module):
         return torch.cat([pooled, self.context(context, hidden, one, layout)], -1)
 
 
-class CootModel(nn.Module):
+class PairEncoder(nn.Module):
+    """What every encoder of this package does: a low and a high network for video, and the same for text."""
+
+    video_local: nn.Module
+    video_global: nn.Module
+    text_local: nn.Module
+    text_global: nn.Module
+
+    def encode_video(self, whole: Ragged, clips: Ragged, clip_num: Tensor) -> ModalityOutput:
+        """Frames of whole videos (B sequences) and of their clips (N sequences) -> embeddings."""
+        return self._encode(self.video_local, self.video_global, whole, clips, clip_num)
+
+    def encode_text(self, paragraphs: Ragged, sentences: Ragged, sentence_num: Tensor) -> ModalityOutput:
+        """Words of whole paragraphs (B sequences) and of their sentences (N sequences) -> embeddings."""
+        return self._encode(self.text_local, self.text_global, paragraphs, sentences, sentence_num)
+
+    def encode_high(self, network: nn.Module, low: Ragged, context: Tensor) -> Tensor:
+        """Low-level embeddings of each video and its context (B, D) -> high-level embedding (B, D or 2D)."""
+        return network(low, context)
+
+    def _encode(self, local, upper, whole: Ragged, parts: Ragged, counts: Tensor) -> ModalityOutput:
+        context, low = local(whole), local(parts)
+        return ModalityOutput(self.encode_high(upper, Ragged(low, counts), context), low, context)
+
+    def forward(self, batch: Batch) -> CootOutput:
+        video = self.encode_video(batch.vid, batch.clip, batch.clip_num)
+        text = self.encode_text(batch.par, batch.sent, batch.clip_num)
+        return CootOutput(video, text, batch.clip_num)
+
+
+class CootModel(PairEncoder):
     """The hierarchical encoder of both modalities (COOT, Ging et al. 2020)."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -146,19 +190,16 @@ class CootModel(nn.Module):
             if id(parameter) not in norms:
                 truncated_normal_(parameter, self.config.init_std)
 
-    def encode_video(self, whole: Ragged, clips: Ragged, clip_num: Tensor) -> ModalityOutput:
-        """Frames of whole videos (B sequences) and of their clips (N sequences) -> embeddings."""
-        return self._encode(self.video_local, self.video_global, whole, clips, clip_num)
 
-    def encode_text(self, paragraphs: Ragged, sentences: Ragged, sentence_num: Tensor) -> ModalityOutput:
-        """Words of whole paragraphs (B sequences) and of their sentences (N sequences) -> embeddings."""
-        return self._encode(self.text_local, self.text_global, paragraphs, sentences, sentence_num)
+def build_model(config: ModelConfig) -> PairEncoder:
+    """The encoder that ``config.network`` names.
 
-    def _encode(self, local, upper, whole: Ragged, parts: Ragged, counts: Tensor) -> ModalityOutput:
-        context, low = local(whole), local(parts)
-        return ModalityOutput(upper(Ragged(low, counts), context), low, context)
+    Raises:
+        CootmartError: there is no such network.
+    """
+    from encoder.hse import HseModel  # it builds on this module
 
-    def forward(self, batch: Batch) -> CootOutput:
-        video = self.encode_video(batch.vid, batch.clip, batch.clip_num)
-        text = self.encode_text(batch.par, batch.sent, batch.clip_num)
-        return CootOutput(video, text, batch.clip_num)
+    networks = {"coot": CootModel, "hse": HseModel}
+    if config.network not in networks:
+        raise CootmartError(f"model.network: found {config.network!r}, expected one of {', '.join(networks)}")
+    return networks[config.network](config)

@@ -35,14 +35,33 @@ class AttentionPool(nn.Module):
         self.b2 = nn.Parameter(torch.empty(heads, size // heads))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+    def weights(self, x: Tensor, layout: Layout) -> Tensor:
+        """A (n, T, D): columns sum to one over the real tokens."""
         w1 = self.w1.transpose(0, 1).flatten(1)  # (D, H*dh)
         hidden = F.gelu(self.dropout(torch.addmm(self.b1.flatten(), x, w1)))  # (rows, H*dh)
         heads = zip(hidden.chunk(self.heads, -1), self.w2, self.b2, strict=True)
         logits = self.dropout(torch.cat([torch.addmm(b2, h, w2) for h, w2, b2 in heads], -1))  # (rows, D)
         logits = layout.pad(logits).masked_fill(~layout.mask[..., None], MASKED)  # (n, T, D)
-        weights = self.dropout(logits.softmax(1))
-        return (weights * layout.pad(x)).sum(1)
+        return self.dropout(logits.softmax(1))
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        return (self.weights(x, layout) * layout.pad(x)).sum(1)
+
+
+class StackedAttentionPool(nn.Module):
+    """AF several times: every layer but the last weighs the tokens (``T A_t * x_t``), the last one sums them."""
+
+    needs_padding = False
+
+    def __init__(self, layers: int, size: int, hidden: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.pools = nn.ModuleList(AttentionPool(size, hidden, heads, dropout) for _ in range(layers))
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        for pool in self.pools[:-1]:
+            weighed = pool.weights(x, layout) * layout.pad(x) * layout.lengths[:, None, None]
+            x = layout.pack(weighed)
+        return self.pools[-1](x, layout)
 
 
 class MaxPool(nn.Module):
@@ -65,20 +84,25 @@ class MeanPool(nn.Module):
 
 
 class PaddedMeanPool(nn.Module):
-    """The published average: the sum over all positions, padding included, divided by the true length.
+    """Averages that count padded positions, which are not zero after a transformer layer (Table 11 of the COOT paper).
 
-    Padded positions are not zero after a transformer layer, so the result depends on the longest sequence of the
-    batch ("avg_special", Table 11 of the COOT paper). It shapes the published numbers and is kept by name.
+    The published average sums all positions up to the longest sequence of the batch and divides by the true length,
+    so it depends on what else is in the batch. It shapes the published numbers and is kept by name.
     """
 
     needs_padding = True
 
+    def __init__(self, divide_by_width: bool = False) -> None:
+        super().__init__()
+        self.divide_by_width = divide_by_width
+
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        return layout.pad(x).sum(1) / layout.lengths[:, None]
+        total = layout.pad(x).sum(1)
+        return total / layout.width if self.divide_by_width else total / layout.lengths[:, None]
 
 
 class FirstPool(nn.Module):
-    """The first token, a learned CLS token."""
+    """The first token, a learned CLS token put before the others."""
 
     needs_padding = False
 

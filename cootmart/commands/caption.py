@@ -11,7 +11,9 @@ FORMATS = ("txt", "json", "srt", "vtt")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to caption, with which model, split how, written where."""
-    parser.add_argument("videos", nargs="*", type=Path, metavar="VIDEO", help="video files, any format that FFmpeg reads")
+    parser.add_argument(
+        "videos", nargs="*", type=Path, metavar="VIDEO", help="video files, any format that FFmpeg reads"
+    )
     parser.add_argument("--embeddings", type=Path, help="caption every video of this embeddings file instead")
     parser.add_argument("--model", type=Path, required=True, help="captioner's model folder, e.g. runs/demo/captioner")
     split = parser.add_mutually_exclusive_group()

@@ -9,7 +9,9 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which encoder, which split, which file."""
     parser.add_argument("model", type=Path, help="model folder that `cootmart train encoder` left")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="change options, e.g. data.meta=my/meta_all.json")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="change options, e.g. data.meta=my/meta_all.json"
+    )
     parser.add_argument("--split", default="val", help="split of meta_all.json (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="HDF5 file (default: MODEL/embeddings_SPLIT.h5)")
 
