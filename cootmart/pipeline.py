@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from captioner.caption import caption_embeddings
@@ -73,8 +72,8 @@ class Captioner:
         features = video_features(video, self.backbone, self.encoder_config.features.fps)
         duration = probe(video).duration or len(features) / self.encoder_config.features.fps
         parts = self._segments(duration, segments, count, seconds)
-        clips, whole = embed_video(self.encoder, self.encoder_config, features, duration, parts)
-        texts = caption_embeddings(self.model, self.vocabulary, self.config, [(clips, whole)], decoding)[0]
+        embeddings = embed_video(self.encoder, self.encoder_config, features, duration, parts, Path(video).name)
+        texts = caption_embeddings(self.model, self.vocabulary, self.config, embeddings, decoding)[embeddings.keys[0]]
         sentences = (Sentence(*part, text) for part, text in zip(parts, texts, strict=True))
         return Paragraph(Path(video).name, tuple(sentences))
 

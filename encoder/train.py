@@ -9,19 +9,16 @@ import torch
 from torch import Tensor
 
 from encoder.config import EncoderConfig
-from encoder.data.dataset import EncoderDataset, open_split
+from encoder.data.dataset import EncoderDataset, Loader, open_splits
 from encoder.data.ragged import Batch
-from encoder.embed import embed
+from encoder.embed import gather
 from encoder.folder import encoder_card, save_encoder
-from encoder.losses import coot_loss
+from encoder.losses import coot_loss, mean_position
 from encoder.model import build_model
-from encoder.retrieval import retrieval
-from training.errors import CootmartError
+from encoder.retrieval import best_epoch_score, evaluate
 from training.loop import fit, pick_device, seed_everything
 from training.optim import build_optimizer
 from training.schedule import Plateau
-
-SCORES = {"clip_sentence": ("clip2sent_r1", "sent2clip_r1"), "video_paragraph": ("vid2par_r1", "par2vid_r1")}
 
 
 class EncoderStage:
@@ -30,29 +27,31 @@ class EncoderStage:
     title = "encoder"
 
     def __init__(self, config: EncoderConfig, train: EncoderDataset, val: EncoderDataset, device: torch.device):
-        if config.score not in SCORES:
-            raise CootmartError(f"score: found {config.score!r}, expected one of {', '.join(SCORES)}")
-        self.config, self.train_data, self.val_data, self.device = config, train, val, device
+        self.config, self.device = config, device
+        self.train_batches = Loader(train, config.batch_size, shuffle=True, seed=config.loop.seed)
+        self.val_batches = Loader(val, config.batch_size)
         self.model = build_model(config.model).to(device)
         self.optimizer = build_optimizer(self.model, config.optimizer)
         self.schedule = Plateau(config.schedule, self.steps_per_epoch())
 
     def steps_per_epoch(self) -> int:
-        return -(-len(self.train_data) // self.config.batch_size)
+        return len(self.train_batches)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        seed = (self.config.loop.seed, epoch)
-        return (b.to(self.device) for b in self.train_data.batches(self.config.batch_size, shuffle_seed=seed))
+        return (batch.to(self.device) for batch in self.train_batches.epoch(epoch))
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         return coot_loss(self.model(batch), self.config.loss)
 
     def validate(self, epoch: int) -> dict[str, float]:
-        """Retrieval of the validation split in both directions, R@1 and so on in per cent."""
-        batches = self.val_data.batches(self.config.batch_size)
-        metrics = retrieval(embed(self.model, batches, self.device))
-        names = SCORES[self.config.score]
-        return {"score": sum(metrics[name] for name in names) / len(names), **metrics}
+        """Loss and retrieval scores of the validation split; recalls are fractions."""
+        losses, outputs = [], []
+        for batch in (batch.to(self.device) for batch in self.val_batches):
+            outputs.append((batch, self.model(batch)))
+            losses.append(coot_loss(outputs[-1][1], self.config.loss, mean_position)[0])
+        metrics = evaluate(gather(outputs, "validation"))
+        score = best_epoch_score(metrics, self.config.score)
+        return {"score": score, "loss": float(torch.stack(losses).mean()), **metrics}
 
     def save(self, folder: Path, metrics: dict[str, float]) -> None:
         save_encoder(folder, self.model, self.config, encoder_card(self.config, metrics))
@@ -68,5 +67,5 @@ def train(config: EncoderConfig, run: Path, resume: bool = False) -> list[dict[s
         CootmartError: files are missing or do not fit together, or the loss is not finite.
     """
     seed_everything(config.loop.seed)
-    data = (open_split(config.data, split) for split in (config.data.train_split, config.data.val_split))
+    data = open_splits(config.data, config.model.video_dim, config.model.text_dim)
     return fit(EncoderStage(config, *data, pick_device()), config.loop, Path(run), resume)

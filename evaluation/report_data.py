@@ -9,50 +9,108 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Highlight:
-    """One headline result: a big number, and bars that compare it with others.
+class Score:
+    """One result of the main system.
 
     Attributes:
-        value: shown as it is, in large type, for example ``"81 %"``.
-        comparison: (name, number) pairs, one bar each; a bar takes the colour of the system of that name.
-        unit: written after the number of each bar.
-        full: the number of a bar of full width (default: the largest number).
-        note: one line of explanation below.
+        value: on the scale on which it is shown; None where the metric could not run.
+        meaning: one sentence for those who do not know the metric; say here why a value is None.
+        unit: written after the value, for example ``"%"``.
+        system: whose value it is; it decides the colour.
+        others: (system, value) pairs to compare with.
+        reference: chance or another level to compare with, called ``reference_name``.
+        higher_is_better: None if neither direction is better.
+        full: the value of a bar of full width (default: the largest value shown).
+        group: heading in the table of all scores.
+        is_headline: whether it gets a card at the top of the page.
     """
 
-    label: str
-    value: str
-    comparison: Sequence[tuple[str, float]] = ()
+    name: str
+    value: float | None
+    meaning: str = ""
     unit: str = ""
+    system: str = ""
+    others: Sequence[tuple[str, float | None]] = ()
+    reference: float | None = None
+    reference_name: str = "chance"
+    higher_is_better: bool | None = True
     full: float | None = None
-    note: str = ""
+    decimals: int = 1
+    group: str = ""
+    is_headline: bool = False
 
 
 @dataclass(frozen=True)
-class ScoreTable:
-    """Scores of several systems; the best value of each column is set in bold.
+class Metric:
+    """A column of a table of systems."""
+
+    name: str
+    meaning: str = ""
+    higher_is_better: bool | None = True
+    decimals: int = 1
+
+
+@dataclass(frozen=True)
+class SystemRow:
+    """A row of a table of systems.
 
     Attributes:
-        columns: names of the value columns.
-        rows: (system name, one value a column; None or NaN where there is none).
-        higher_is_better: one answer a column, None for a column that has no best value (default: all True).
+        values: one a metric; None where there is none.
+        spread: standard deviation over runs, one a metric, or nothing.
+        note: a few words below the name.
+        is_reference: a published number or a chance level: shown apart and never the best of its column.
     """
 
+    name: str
+    values: Sequence[float | None]
+    spread: Sequence[float | None] = ()
+    note: str = ""
+    is_reference: bool = False
+
+
+@dataclass(frozen=True)
+class SystemTable:
+    """Systems by metrics; the best value of each column is set in bold."""
+
     title: str
-    columns: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[float | None]]]
-    higher_is_better: Sequence[bool | None] = ()
+    metrics: Sequence[Metric]
+    rows: Sequence[SystemRow]
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A line chart. ``series`` maps a name to its (x, y) points; a point that is not finite breaks the line."""
+    """A line chart.
+
+    Attributes:
+        series: name to (x, y) points in order of x; a point that is not finite breaks the line.
+        best: the x that is marked, for example the epoch that was kept.
+    """
 
     title: str
     x_label: str
     y_label: str
     series: Mapping[str, Sequence[tuple[float, float]]]
+    best: float | None = None
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A histogram of one value a video; ``values`` maps each system to its values."""
+
+    title: str
+    x_label: str
+    values: Mapping[str, Sequence[float]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a step took."""
+
+    step: str
+    seconds: float
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +121,7 @@ class Flag:
     """
 
     label: str
-    right: bool
+    is_right: bool
     system: str = ""
 
 
@@ -72,49 +130,61 @@ class SampleClip:
     """One clip of a held-out video.
 
     Attributes:
-        start, end: seconds.
-        frames: JPEG or PNG bytes, embedded as they are, or uint8 arrays (H, W, 3), embedded as JPEG of at most
-            320 pixels a side.
-        generated: system name to its sentence.
-        references: what people wrote, the first one is shown, the others unfold.
+        start, stop: seconds.
+        frames: JPEG or PNG bytes, or uint8 arrays (H, W, 3) RGB; large ones are shrunk.
+        sentences: system name to what it wrote.
+        references: what people wrote; the first one is shown, the others unfold.
     """
 
     start: float
-    end: float
+    stop: float
     frames: Sequence[bytes | np.ndarray] = ()
-    generated: Mapping[str, str] = field(default_factory=dict)
+    sentences: Mapping[str, str] = field(default_factory=dict)
     references: Sequence[str] = ()
     flags: Sequence[Flag] = ()
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A held-out video with its clips in time order. ``score`` orders the samples, higher is better."""
+    """A held-out video with its clips in time order.
+
+    Attributes:
+        scores: system name to its score on this video, higher is better; the first one orders the samples.
+        tag: why it was chosen, for example ``"best"``, ``"worst"`` or ``"random"``.
+    """
 
     video: str
-    score: float | None
     clips: Sequence[SampleClip]
+    scores: Mapping[str, float] = field(default_factory=dict)
+    tag: str = ""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything on the page, in the order in which it appears.
+    """Everything on the page; what is empty leaves no trace on it.
 
     Attributes:
-        facts: (label, value) pairs, such as the number of videos or the training time.
-        score_name: what ``Sample.score`` is, for example ``"CIDEr-D"``.
+        subtitle: what ran, in a sentence or two.
+        command: the command line that makes this page again.
+        facts: (label, value) pairs shown below the title, such as the number of videos.
+        sample_score: what ``Sample.scores`` holds, for example ``"CIDEr-D"``.
+        environment: (label, value) pairs such as versions, processor and seed.
         notes: paragraphs at the end of the page.
         date: printed at the foot if given; the page holds no other trace of when it was written.
     """
 
     title: str
-    summary: str = ""
-    highlights: Sequence[Highlight] = ()
+    subtitle: str = ""
+    command: str = ""
     facts: Sequence[tuple[str, str]] = ()
+    scores: Sequence[Score] = ()
+    systems: Sequence[SystemTable] = ()
     samples: Sequence[Sample] = ()
-    score_name: str = "score"
+    sample_score: str = "score"
+    distributions: Sequence[Distribution] = ()
     curves: Sequence[Curve] = ()
-    scores: Sequence[ScoreTable] = ()
+    timings: Sequence[Timing] = ()
+    environment: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
     date: str = ""
     language: str = "en"

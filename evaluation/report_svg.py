@@ -1,25 +1,24 @@
-"""Line charts as inline SVG: axes, ticks, legend, and a readout under the pointer that needs no script."""
+"""Line charts as inline SVG. The page's script adds the readout under the pointer."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from itertools import pairwise
 
 from evaluation.report_data import Curve
+from evaluation.report_html import Markup, colour, element
 
-WIDTH, HEIGHT = 440, 270
-LEFT, RIGHT, TOP, BOTTOM = 56, 14, 30, 44
-MAX_STOPS = 120  # places where the pointer reads values; more would only make the file larger
+WIDTH, HEIGHT = 380, 230
+LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 40
 
 Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Maps values from ``low`` to ``high`` onto pixels from ``start`` to ``stop``."""
+    """Maps values from ``low`` to ``high`` onto pixels from ``start`` to ``stop``, with a tick every ``step``."""
 
     low: float
     high: float
@@ -28,7 +27,7 @@ class Axis:
     stop: float
 
     def pixel(self, value: float) -> float:
-        return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
+        return round(self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start), 1)
 
     def ticks(self) -> list[float]:
         first, last = math.ceil(self.low / self.step - 1e-9), math.floor(self.high / self.step + 1e-9)
@@ -85,66 +84,42 @@ def _runs(points: Points) -> list[list[tuple[float, float]]]:
     return [run for run in runs if run]
 
 
-def _grid(x_axis: Axis, y_axis: Axis, curve: Curve) -> str:
+def x_ticks(axis: Axis, base: float, label: str, left: float = LEFT) -> list[Markup]:
+    """Axis line, tick labels and label below a plot that ends at ``base``."""
+    parts = [element("line", class_="axis", x1=left, x2=WIDTH - RIGHT, y1=base, y2=base)]
+    parts += [
+        element("text", tick_text(v, axis.step), class_="tick", x=axis.pixel(v), y=base + 16, text_anchor="middle")
+        for v in axis.ticks()
+    ]
+    middle = (left + WIDTH - RIGHT) / 2
+    return [*parts, element("text", label, class_="label", x=middle, y=base + 33, text_anchor="middle")]
+
+
+def _y_ticks(axis: Axis) -> list[Markup]:
     parts = []
-    for value in y_axis.ticks():
-        y = y_axis.pixel(value)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        label = tick_text(value, y_axis.step)
-        parts.append(f'<text class="tick" x="{LEFT - 8}" y="{y:.1f}" dy=".33em" text-anchor="end">{label}</text>')
-    base = HEIGHT - BOTTOM
-    parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{base}" y2="{base}"/>')
-    for value in x_axis.ticks():
-        x, label = x_axis.pixel(value), tick_text(value, x_axis.step)
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{base + 18}" text-anchor="middle">{label}</text>')
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(
-        f'<text class="label" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(curve.x_label)}</text>'
-    )
-    parts.append(f'<text class="label" x="4" y="14">{escape(curve.y_label)}</text>')
-    return "".join(parts)
+    for value in axis.ticks():
+        y = axis.pixel(value)
+        parts.append(element("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y))
+        label = tick_text(value, axis.step)
+        parts.append(element("text", label, class_="tick", x=LEFT - 7, y=round(y + 3.8, 1), text_anchor="end"))
+    return parts
 
 
-def _line(points: Points, colour: str, x_axis: Axis, y_axis: Axis) -> str:
+def _line(points: Points, css: str, x_axis: Axis, y_axis: Axis) -> list[Markup]:
     parts = []
     for run in _runs(points):
-        pixels = [f"{x_axis.pixel(x):.1f} {y_axis.pixel(y):.1f}" for x, y in run]
+        pixels = [f"{x_axis.pixel(x):g} {y_axis.pixel(y):g}" for x, y in run]
         if len(run) > 1:
-            parts.append(f'<path class="line {colour}" d="M{"L".join(pixels)}"/>')
-        x, y = pixels[-1].split()
-        parts.append(f'<circle class="end {colour}" cx="{x}" cy="{y}" r="3.5"/>')
-    return "".join(parts)
-
-
-def _stop(x: float, edges: tuple[float, float], curve: Curve, marks: list[tuple[str, float, float]], at: float) -> str:
-    """A transparent column of the plot; pointing at it shows ``marks``: (colour, value, pixel) of each series."""
-    dots = "".join(f'<circle class="end {colour}" cx="{at:.1f}" cy="{y:.1f}" r="4.5"/>' for colour, _, y in marks)
-    words = "".join(f'<tspan class="{colour}" dx="8">{value_text(value)}</tspan>' for colour, value, _ in marks)
-    return (
-        f'<g class="stop"><rect x="{edges[0]:.1f}" y="0" width="{edges[1] - edges[0]:.1f}" height="{HEIGHT - BOTTOM}"/>'
-        f'<g class="tip"><line x1="{at:.1f}" x2="{at:.1f}" y1="{TOP - 8}" y2="{HEIGHT - BOTTOM}"/>{dots}'
-        f'<text x="{WIDTH - RIGHT}" y="14" text-anchor="end"><tspan>{escape(curve.x_label)} {value_text(x)}</tspan>'
-        f"{words}</text></g></g>"
-    )
-
-
-def _stops(curve: Curve, colours: Mapping[str, str], x_axis: Axis, y_axis: Axis) -> str:
-    tables = {name: dict(_finite(points)) for name, points in curve.series.items()}
-    places = sorted({x for table in tables.values() for x in table})
-    if len(places) > MAX_STOPS:
-        places = [places[round(i * (len(places) - 1) / (MAX_STOPS - 1))] for i in range(MAX_STOPS)]
-    pixels = [x_axis.pixel(x) for x in places]
-    edges = [LEFT - 8.0, *((a + b) / 2 for a, b in pairwise(pixels)), float(WIDTH)]
-    parts = []
-    for x, at, between in zip(places, pixels, pairwise(edges), strict=True):
-        marks = [(colours[name], t[x], y_axis.pixel(t[x])) for name, t in tables.items() if x in t]
-        parts.append(_stop(x, between, curve, marks, at))
-    return "".join(parts)
+            parts.append(element("path", class_=f"line {css}", d=f"M{'L'.join(pixels)}"))
+        else:
+            x, y = pixels[0].split()
+            parts.append(element("circle", class_=f"dot {css}", cx=x, cy=y, r=3))
+    return parts
 
 
 def describe(curve: Curve) -> str:
     """The chart in words, for those who cannot see it."""
-    parts = [f"{curve.title}: {curve.y_label} by {curve.x_label}."]
+    parts = [f"{curve.title}. Line chart of {curve.y_label} by {curve.x_label}."]
     for name, points in curve.series.items():
         finite = _finite(points)
         if finite:
@@ -155,15 +130,68 @@ def describe(curve: Curve) -> str:
     return " ".join(parts)
 
 
-def line_chart(curve: Curve, colours: Mapping[str, str]) -> str:
-    """The chart of ``curve`` as an ``<svg>``; ``colours`` maps each series to its CSS class."""
+def _readout(curve: Curve, x_axis: Axis, y_axis: Axis) -> str:
+    """JSON for the page's script: texts and pixels of every x, null where a series has no value."""
+    tables = [dict(_finite(points)) for points in curve.series.values()]
+    places = sorted({x for table in tables for x in table})
+    return json.dumps(
+        {
+            "label": curve.x_label,
+            "x": [value_text(x) for x in places],
+            "at": [x_axis.pixel(x) for x in places],
+            "y": [[value_text(t[x]) if x in t else None for x in places] for t in tables],
+            "dot": [[y_axis.pixel(t[x]) if x in t else None for x in places] for t in tables],
+        },
+        separators=(",", ":"),
+    )
+
+
+def line_chart(curve: Curve, colours: Mapping[str, str]) -> Markup:
+    """``curve`` as a ``<figure>``; a series of a known system takes its colour from ``colours``."""
     points = [point for series in curve.series.values() for point in _finite(series)]
     if not points:
-        return '<p class="empty">No values.</p>'
+        return element("figure", element("h3", curve.title), element("p", "No values."), class_="chart card")
+    css = [colours.get(name, colour(i)) for i, name in enumerate(curve.series)]
     x_axis = make_axis([x for x, _ in points], 6, (LEFT, WIDTH - RIGHT), round_ends=False)
     y_axis = make_axis([y for _, y in points], 5, (HEIGHT - BOTTOM, TOP), round_ends=True)
-    lines = "".join(_line(series, colours[name], x_axis, y_axis) for name, series in curve.series.items())
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(describe(curve))}">'
-        f"{_grid(x_axis, y_axis, curve)}{lines}{_stops(curve, colours, x_axis, y_axis)}</svg>"
+    lines = [part for s, c in zip(curve.series.values(), css, strict=True) for part in _line(s, c, x_axis, y_axis)]
+    dots = [element("circle", class_=f"dot {c}", r=4) for c in css]
+    cursor = element("g", element("line", y1=TOP, y2=HEIGHT - BOTTOM), *dots, class_="cursor", visibility="hidden")
+    svg = element(
+        "svg",
+        *_y_ticks(y_axis),
+        *x_ticks(x_axis, HEIGHT - BOTTOM, curve.x_label),
+        *_best(curve, x_axis),
+        *lines,
+        cursor,
+        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        role="img",
+        tabindex="0",
+        aria_label=describe(curve) + " Left and right keys read values.",
     )
+    at = element("span", "last", class_="at")
+    title = element("figcaption", element("h3", curve.title), at, _legend(curve, css), aria_live="polite")
+    return element("figure", title, svg, class_="chart card", data_chart=_readout(curve, x_axis, y_axis))
+
+
+def _best(curve: Curve, x_axis: Axis) -> list[Markup]:
+    if curve.best is None or not x_axis.low <= curve.best <= x_axis.high:
+        return []
+    x = x_axis.pixel(curve.best)
+    is_right = x > WIDTH / 2
+    return [
+        element("line", class_="best", x1=x, x2=x, y1=TOP, y2=HEIGHT - BOTTOM),
+        element(
+            "text", "kept", class_="tick", x=x + (-5 if is_right else 5), y=HEIGHT - BOTTOM - 6,
+            text_anchor="end" if is_right else "start",
+        ),
+    ]  # fmt: skip
+
+
+def _legend(curve: Curve, css: Sequence[str]) -> Markup:
+    items = []
+    for name, c in zip(curve.series, css, strict=True):
+        finite = _finite(curve.series[name])
+        last = value_text(finite[-1][1]) if finite else ""
+        items.append(element("li", element("i", class_=c), name, " ", element("b", last), class_="key"))
+    return element("ul", *items, class_="legend")

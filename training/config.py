@@ -79,6 +79,14 @@ def load(cls: type[C], path: str | Path, overrides: Iterable[str] = ()) -> C:
     return from_dict(cls, read_yaml(path, overrides), str(path))
 
 
+def override(config: C, overrides: Iterable[str]) -> C:
+    """``config`` with ``a.b=value`` changes applied and checked."""
+    values = to_dict(config)
+    for change in overrides:
+        _apply(values, change)
+    return from_dict(type(config), values, "override")
+
+
 def read_yaml(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """The mapping in a YAML file with ``a.b=value`` overrides applied.
 

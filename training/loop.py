@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from training.ema import ExponentialMovingAverage
 from training.errors import CootmartError
 from training.files import atomic_path
+from training.memory import keep_freed_memory
 from training.progress import Progress
 from training.schedule import Schedule
 
@@ -111,6 +112,7 @@ def fit(stage: Stage, config: LoopConfig, run: Path, resume: bool = False) -> li
     Raises:
         CootmartError: the loss is not finite, or there is nothing to resume.
     """
+    keep_freed_memory()
     ema = ExponentialMovingAverage(stage.model, config.ema_decay) if config.ema_decay else None
     at, history = Progression(), []
     if resume:

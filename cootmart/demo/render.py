@@ -20,7 +20,7 @@ REST = 2
 
 SLOT_X = (17.0, 48.0, 79.0)
 FLOOR = 78.0
-RADIUS = {"small": 8.5, "large": 14.0}
+RADIUS = {"small": 9.5, "large": 15.0}
 REACH = 1.25
 """no shape leaves the square of this many radii around its centre"""
 PROP_TOP = {"bowl": 42.0, "wall": 30.0}

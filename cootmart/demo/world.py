@@ -29,9 +29,9 @@ KINDS = (
 )
 
 WEIGHTS = {
-    **{"enter": 1.6, "return": 5.0, "leave": 0.5, "slide": 0.8, "grow": 0.8, "shrink": 0.8, "spin": 0.8},
-    **{"hop": 0.8, "recolour": 0.9, "split": 0.4, "swap": 1.4, "both": 1.0, "hide": 4.0, "emerge": 2.5},
-    **{"tremble": 4.0, "prop_hop": 3.0, "prop_slide": 3.0},
+    **{"enter": 1.0, "return": 8.0, "leave": 1.8, "slide": 1.0, "grow": 1.2, "shrink": 1.2, "spin": 1.2},
+    **{"hop": 1.0, "recolour": 1.0, "split": 0.6, "swap": 7.0, "both": 5.0, "hide": 5.0, "emerge": 3.5},
+    **{"tremble": 6.5, "prop_hop": 5.5, "prop_slide": 5.5},
 }
 REPEAT = 2.0
 """how much likelier an event becomes once it has happened, so that there is something to tell "again" of"""

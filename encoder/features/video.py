@@ -1,0 +1,216 @@
+"""Frames of any video file at a steady rate, decoded by PyAV in constant memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+
+from training.errors import CootmartError
+
+DECODER_THREADS = 1
+"""the same frames on every machine, and no contention when several videos are decoded at once"""
+INTERPOLATION = "BICUBIC"
+SHORT = 0.9
+"""a file that holds less than this share of the length in its header is called incomplete"""
+LONGEST_GAP = 3600.0
+"""seconds; a jump of the clock beyond this is a broken time stamp, not a still picture"""
+
+TRY = "check that it plays in a video player, or write it anew with `ffmpeg -i FILE -c:v libx264 new.mp4`"
+CLOCK = 1e-6
+"""seconds; times nearer than this are the same"""
+
+Size = int | tuple[int, int] | None
+Timed = tuple[float, float, av.VideoFrame]
+"""start and length in seconds, and the frame"""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file says of its first real video stream (cover pictures do not count)."""
+
+    path: Path
+    duration: float
+    """seconds, from the header; where it has none, from the time stamps of the packets"""
+    fps: float
+    width: int
+    """pixels as stored, before any rotation"""
+    height: int
+    n_frames: int | None
+    """None where the header does not tell"""
+    codec: str
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Read the header of a video file; nothing is decoded.
+
+    A damaged file may hold less than its header says: `read_frames` gives what is really there.
+
+    Raises:
+        CootmartError: the file is missing, empty, no video, without a video stream, or of no length.
+    """
+    path = Path(path)
+    with _open(path) as (container, stream):
+        fps = float(stream.average_rate or stream.guessed_rate or 0)
+        duration = _header_duration(container, stream)
+        if duration is None:
+            duration = _packet_duration(container, stream, 1 / fps if fps else 0.0)
+        if duration <= 0:
+            raise CootmartError(f"{path}: the video stream has no length; is the file complete? {TRY}")
+        codec = stream.codec_context
+        count = stream.frames or None
+        return VideoInfo(path, duration, fps, codec.width, codec.height, count, codec.name)
+
+
+def read_frames(path: str | Path, fps: float, size: Size = None) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield (time in seconds, uint8 RGB (H, W, 3)) at the exact times 0, 1/fps, 2/fps, ... of a video.
+
+    Each is the decoded frame nearest to that time (the earlier of two that are equally near), counted from the
+    first frame; where frames are sparser than ``fps`` one comes several times. The last time lies before the end of
+    the last frame. A file that breaks off in the middle gives what can be decoded, and a warning.
+
+    Args:
+        size: None keeps the stored size; a number scales the shorter side to it and keeps the aspect;
+            (height, width) scales to exactly that. Scaling is the decoder's own (swscale, bicubic with
+            area support when it shrinks). A rotation written in the file is applied first.
+
+    Raises:
+        CootmartError: as `probe`; or not a single frame can be decoded; or ``fps`` or ``size`` is not positive.
+    """
+    path = Path(path)
+    if not fps > 0:
+        raise CootmartError(f"frame rate: found {fps}, expected frames a second above 0")
+    if size is not None and np.min(size) < 1:
+        raise CootmartError(f"frame size: found {size}, expected at least 1 pixel")
+    with _open(path) as (container, stream):
+        k, end, previous = 0, 0.0, None
+        for timed in _timed(container, stream):
+            if previous:  # nearest to it is all up to half-way to the next
+                k = yield from _emit(previous, k, fps, (previous[0] + timed[0]) / 2, size)
+            previous, end = timed, timed[0] + timed[1]
+        if previous is None:
+            raise CootmartError(f"{path}: no frame of the video stream can be decoded; {TRY}")
+        yield from _emit(previous, k, fps, end - CLOCK, size)
+        _warn_if_short(path, end, _header_duration(container, stream))
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    _check_file(path)
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CootmartError(f"{path}: not a video that can be read ({reason}); {TRY}") from None
+    with container:
+        yield container, _video_stream(path, container)
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise CootmartError(f"{path}: no such file; check the spelling")
+    if not path.is_file():
+        raise CootmartError(f"{path}: a folder, expected a video file")
+    if path.stat().st_size == 0:
+        raise CootmartError(f"{path}: the file is empty; copy or download it again")
+
+
+def _video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
+    cover = av.stream.Disposition.attached_pic
+    streams = [stream for stream in container.streams.video if not stream.disposition & cover]
+    if not streams or not streams[0].codec_context:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
+        raise CootmartError(f"{path}: no video stream, found only: {kinds}; expected a file with moving pictures")
+    stream = streams[0]
+    stream.codec_context.thread_count = DECODER_THREADS
+    return stream
+
+
+def _header_duration(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _packet_duration(container: av.container.InputContainer, stream: av.VideoStream, frame: float) -> float:
+    """From the first to the last time stamp, and the length of the last packet."""
+    first, last = np.inf, -np.inf
+    for packet in _packets(container, stream):
+        if packet.pts is not None:
+            start = float(packet.pts * packet.time_base)
+            first = min(first, start)
+            last = max(last, start + (float(packet.duration * packet.time_base) if packet.duration else frame))
+    return float(last - first) if last > first else 0.0
+
+
+def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+    """All packets up to the end or to where the file breaks off."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            yield next(packets)
+        except (StopIteration, av.error.FFmpegError):
+            return
+
+
+def _timed(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[Timed]:
+    """Every decodable frame with its start, counted from the first, and its length, both in seconds."""
+    usual = 1 / float(stream.average_rate or stream.guessed_rate or 25)
+    first, last = None, -usual
+    for frame in _decodable(container, stream):
+        first = frame.time if first is None else first
+        start = last + usual if frame.time is None or first is None else frame.time - first
+        if not last < start < last + LONGEST_GAP:  # the clock stands, runs backwards or jumps
+            start = last + usual
+        last = start
+        yield start, _length(frame) or usual, frame
+
+
+def _decodable(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """What decodes; a broken packet costs its own frames only."""
+    for packet in _packets(container, stream):
+        with suppress(av.error.FFmpegError):
+            yield from packet.decode()
+
+
+def _length(frame: av.VideoFrame) -> float:
+    return float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
+
+
+def _warn_if_short(path: Path, found: float, told: float | None) -> None:
+    if told and found < SHORT * told:
+        text = f"{path}: only {found:.1f} s can be decoded of the {told:.1f} s that its header tells"
+        warnings.warn(f"{text}; the file may be cut off or damaged", stacklevel=3)
+
+
+def _emit(timed: Timed, k: int, fps: float, until: float, size: Size) -> Generator[tuple[float, np.ndarray], None, int]:
+    """Yield this frame for every k / fps <= until; return the next k."""
+    picture = None
+    while k / fps <= until + CLOCK / 2:
+        picture = _to_rgb(timed[2], size) if picture is None else picture
+        yield k / fps, picture
+        k += 1
+    return k
+
+
+def _to_rgb(frame: av.VideoFrame, size: Size) -> np.ndarray:
+    """Scale, convert and turn upright -> uint8 (H, W, 3)."""
+    turns = round(getattr(frame, "rotation", 0) / 90) % 4
+    height, width = _target(frame.height, frame.width, size, sideways=turns % 2 == 1)
+    scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation=INTERPOLATION)
+    return np.ascontiguousarray(np.rot90(scaled.to_ndarray(), turns))
+
+
+def _target(height: int, width: int, size: Size, sideways: bool) -> tuple[int, int]:
+    """Height and width to scale to, before turning."""
+    if size is None:
+        return height, width
+    if isinstance(size, tuple):
+        return (size[1], size[0]) if sideways else size
+    factor = size / min(height, width)
+    return max(1, round(height * factor)), max(1, round(width * factor))
