@@ -26,6 +26,7 @@ class Batch:
     video_lengths: Tensor  # (T,) int64, 1..v
     text: Tensor  # (T, n) int64, [BOS] words [EOS] [PAD]...; n is 0 when there is no text
     text_lengths: Tensor  # (T,) int64
+    feature_rows: Tensor  # (F,) int64, places of real features in the flattened (T, v)
     joint_rows: Tensor  # (P,) int64, places of real tokens in the flattened (T, v + 2 + n) joint sequences
     label_rows: Tensor  # (K,) int64, places of labelled positions in the flattened (T, n) text
     labels: Tensor  # (K,) int64, the next token
@@ -48,7 +49,7 @@ class Batch:
         if labels is None:
             labels = next_tokens(text, text_lengths)
         place = labels.flatten().ne(IGNORE).nonzero().squeeze(1)
-        steps = torch.repeat_interleave(torch.tensor(step_sizes))  # (T,)
+        steps = torch.repeat_interleave(torch.tensor(step_sizes, device=text.device))  # (T,)
         return cls(
             names=names,
             order=order,
@@ -57,12 +58,20 @@ class Batch:
             video_lengths=video_lengths,
             text=text,
             text_lengths=text_lengths,
+            feature_rows=length_mask(video_lengths, video.shape[1]).flatten().nonzero().squeeze(1),
             joint_rows=joint_mask(video, video_lengths, text, text_lengths).flatten().nonzero().squeeze(1),
             label_rows=place,
             labels=labels.flatten()[place],
             label_steps=steps[place // max(text.shape[1], 1)],
             full_video=bool((video_lengths == video.shape[1]).all()),
         )
+
+    @classmethod
+    def one_step(cls, video: Tensor, video_lengths: Tensor, text: Tensor, text_lengths: Tensor) -> Batch:
+        """One sentence of each of R videos: video (R, v, Dv), text (R, n)."""
+        places = tuple(range(len(video)))
+        names = tuple(map(str, places))
+        return cls.build(names, places, (len(video),), video, video_lengths, text, text_lengths)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch with every tensor on ``device``."""
@@ -103,9 +112,12 @@ def next_tokens(text: Tensor, lengths: Tensor) -> Tensor:
     return labels.masked_fill_(steps >= lengths[:, None] - 1, IGNORE)
 
 
+def length_mask(lengths: Tensor, longest: int) -> Tensor:
+    """(n, longest) bool, True on the first ``lengths[i]`` positions of row i."""
+    return torch.arange(longest, device=lengths.device) < lengths[:, None]
+
+
 def joint_mask(video: Tensor, video_lengths: Tensor, text: Tensor, text_lengths: Tensor) -> Tensor:
     """Real positions (T, v + 2 + n) bool of ``[CLS] video [SEP] | [BOS] words [EOS]``, each part padded to its end."""
-    device = video.device
-    first = torch.arange(video.shape[1] + 2, device=device) < video_lengths[:, None] + 2
-    second = torch.arange(text.shape[1], device=device) < text_lengths[:, None]
-    return torch.cat([first, second], dim=1)
+    first = length_mask(video_lengths + 2, video.shape[1] + 2)
+    return torch.cat([first, length_mask(text_lengths, text.shape[1])], dim=1)

@@ -1,4 +1,4 @@
-"""The parts that MART, MART without recurrence and their relatives are made of. Parameter names are the published ones."""
+"""The parts that MART and its relatives are made of. Parameter names are the published ones."""
 
 from __future__ import annotations
 
@@ -37,6 +37,23 @@ def projection(n_in: int, config: ModelConfig) -> nn.Sequential:
     )
 
 
+def joint_linear(x: Tensor, *layers: nn.Linear) -> tuple[Tensor, ...]:
+    """Outputs of several linear layers on the same input by one matrix product."""
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = torch.cat([layer.bias for layer in layers])
+    return F.linear(x, weight, bias).chunk(len(layers), dim=-1)
+
+
+def split_heads(x: Tensor, n_heads: int) -> Tensor:
+    """(T, L, D) -> (T, H, L, D/H)."""
+    return rearrange(x, "t l (h d) -> t h l d", h=n_heads)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(T, H, L, D/H) -> (T, L, D)."""
+    return rearrange(x, "t h l d -> t l (h d)")
+
+
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention without output projection."""
 
@@ -47,20 +64,8 @@ class Attention(nn.Module):
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def heads(self, x: Tensor) -> Tensor:
-        """(T, L, D) -> (T, H, L, D/H)."""
-        return rearrange(x, "t l (h d) -> t h l d", h=self.n_heads)
-
-    def keys(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (T, H, L, D/H) of x (T, L, D)."""
-        return self.heads(self.key(x)), self.heads(self.value(x))
-
-    def packed_keys(self, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
-        """Keys and values (T, H, L, D/H) of packed rows (P, D)."""
-        return self.heads(packing.unpack(self.key(x))), self.heads(packing.unpack(self.value(x)))
-
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """Merge values for projected heads.
+        """Merge values of projected inputs.
 
         Args:
             query: (T, H, Lq, D/H); key, value: (T, H, Lk, D/H).
@@ -70,12 +75,26 @@ class Attention(nn.Module):
             (T, Lq, D).
         """
         dropout = self.dropout if self.training else 0.0
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
-        return rearrange(out, "t h l d -> t l (h d)")
+        return merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout))
+
+    def queries(self, x: Tensor) -> Tensor:
+        """Projected queries (T, H, L, D/H) of x (T, L, D)."""
+        return split_heads(self.query(x), self.n_heads)
+
+    def keys(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Projected keys and values (T, H, L, D/H) of x (T, L, D)."""
+        key, value = joint_linear(x, self.key, self.value)
+        return split_heads(key, self.n_heads), split_heads(value, self.n_heads)
+
+    def all(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Projected queries, keys and values (T, H, L, D/H) of x (T, L, D)."""
+        parts = joint_linear(x, self.query, self.key, self.value)
+        query, key, value = (split_heads(part, self.n_heads) for part in parts)
+        return query, key, value
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from query (T, Lq, D) to memory (T, Lk, D)."""
-        return self.attend(self.heads(self.query(query)), *self.keys(memory), mask)
+        return self.attend(self.queries(query), *self.keys(memory), mask)
 
 
 class Output(nn.Module):
@@ -100,15 +119,22 @@ class AttentionBlock(nn.Module):
         self.output = Output(config.hidden_size, config)
 
     def forward(self, x: Tensor, packing: Packing, mask: Tensor) -> Tensor:
-        """Packed rows (P, D) to packed rows; mask (T, 1, L, L)."""
-        query = self.self.heads(packing.unpack(self.self.query(x)))
-        out = self.self.attend(query, *self.self.packed_keys(x, packing), mask)
-        return self.output(packing.pack(out), x)
+        """Packed rows (P, D) to packed rows; mask broadcastable to (T, H, L, L)."""
+        attention = self.self
+        projected = packing.unpack(
+            F.linear(
+                x,
+                torch.cat([attention.query.weight, attention.key.weight, attention.value.weight]),
+                torch.cat([attention.query.bias, attention.key.bias, attention.value.bias]),
+            )
+        )
+        query, key, value = (split_heads(part, attention.n_heads) for part in projected.chunk(3, dim=-1))
+        return self.output(packing.pack(attention.attend(query, key, value, mask)), x)
 
     def extend(self, x: Tensor, cache: KeyValueCache, mask: Tensor | None) -> Tensor:
         """The next positions x (R, n, D) of sequences whose earlier ones are in ``cache``."""
-        key, value = cache.append(*self.self.keys(x))
-        return self.output(self.self.attend(self.self.heads(self.self.query(x)), key, value, mask), x)
+        query, key, value = self.self.all(x)
+        return self.output(self.self.attend(query, *cache.append(key, value), mask), x)
 
 
 class Intermediate(nn.Module):

@@ -11,6 +11,15 @@ from encoder.config import EncoderConfig
 from encoder.features.descriptor import DIM
 from training import config as configuration
 
+NAMES = {
+    "mart": "MART",
+    "norec": "MART without recurrence",
+    "vanilla": "Vanilla transformer",
+    "xl": "Transformer-XL",
+    "xlgrad": "Transformer-XL with gradient",
+    "untied": "Untied transformer",
+}
+
 
 @dataclass(frozen=True)
 class VideosConfig:
@@ -37,6 +46,11 @@ class DemoConfig:
     captioner: CaptionerConfig = field(default_factory=CaptionerConfig)
     baseline: str = "norec"
     """captioner trained beside the first one with the same options, for comparison; empty for none"""
+
+    def systems(self) -> dict[str, CaptionerConfig]:
+        """Every captioner of the demo under the name that the report gives it."""
+        models = [self.captioner.model.model, *filter(None, [self.baseline])]
+        return {NAMES[m]: replace(self.captioner, model=replace(self.captioner.model, model=m)) for m in models}
 
 
 def configs_folder() -> Path:

@@ -1,0 +1,74 @@
+"""Writing paragraphs for whole sets of videos whose clip features are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.data import Item, collate
+from captioner.decoding import generate
+from captioner.folder import load_captioner
+from captioner.models import Captioner
+from captioner.vocabulary import Vocabulary
+from encoder.embeddings import Embeddings
+from training.errors import CootmartError
+from training.loop import pick_device
+
+VIDEOS_AT_ONCE = 50
+
+
+def caption_items(
+    model: Captioner,
+    vocabulary: Vocabulary,
+    items: Sequence[Item],
+    options: DecodingOptions,
+    batch_size: int = VIDEOS_AT_ONCE,
+) -> dict[str, list[str]]:
+    """Sentences of each video. Videos with equally many sentences are written together."""
+    device = next(model.parameters()).device
+    order = sorted(items, key=lambda item: -len(item.text))
+    texts = {}
+    for start in range(0, len(order), batch_size):
+        batch = collate(order[start : start + batch_size]).to(device)
+        paragraphs = generate(model, batch, options)
+        texts |= {
+            name: [vocabulary.decode(words) for words in sentences]
+            for name, sentences in zip(batch.names, paragraphs, strict=True)
+        }
+    return {item.annotation.name: texts[item.annotation.name] for item in items}
+
+
+def caption_embeddings(
+    model: Captioner,
+    vocabulary: Vocabulary,
+    config: CaptionerConfig,
+    embeddings: Embeddings,
+    decoding: DecodingOptions | None = None,
+) -> dict[str, list[str]]:
+    """One sentence for every clip of every video in ``embeddings``.
+
+    Args:
+        decoding: how sentences are chosen; as in ``config`` by default.
+
+    Raises:
+        CootmartError: the embeddings have another width than the model was trained on.
+    """
+    kind, expected = config.data.features, config.model.video_feature_size
+    items = [Item.without_text(key, embeddings.features(key, kind)) for key in embeddings.keys]
+    items = [item for item in items if item.features]
+    found = items[0].features[0].shape[-1] if items else expected
+    if found != expected:
+        raise CootmartError(
+            f"{embeddings.path}: features `{kind}` are {found} wide, the captioner expects {expected}; "
+            "were they made by the encoder it was trained with?"
+        )
+    return caption_items(model, vocabulary, items, decoding or config.decoding)
+
+
+def caption_file(
+    model_folder: str | Path, embeddings: str | Path, decoding: DecodingOptions | None = None
+) -> dict[str, list[str]]:
+    """Sentences of every video in an embeddings file; see `caption_embeddings`."""
+    model, vocabulary, config = load_captioner(model_folder, pick_device())
+    return caption_embeddings(model, vocabulary, config, Embeddings.load(embeddings), decoding)

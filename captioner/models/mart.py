@@ -1,0 +1,229 @@
+"""MART: the joint transformer whose layers carry a memory from sentence to sentence (Lei et al., ACL 2020).
+
+The memory of a layer depends on that layer's own hidden states alone, so a layer runs over the sentences of all
+steps at once and only the small memory update goes step by step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from captioner.batch import Batch
+from captioner.config import ModelConfig
+from captioner.models.blocks import (
+    Attention,
+    AttentionBlock,
+    Intermediate,
+    Output,
+    init_bert_weights,
+    joint_linear,
+    split_heads,
+)
+from captioner.models.cache import KeyValueCache, Rows
+from captioner.models.joint import JointCaptioner, JointInput, JointState
+
+
+class MemoryInitializer(nn.Module):
+    """First memory: the mean video state, once a cell with the cell's own (scalar) offset."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.init_memory_bias = nn.Parameter(torch.randn(1, config.n_memory_cells, 1))
+        self.init_memory_fc = nn.Sequential(
+            nn.Linear(config.hidden_size, config.hidden_size),
+            nn.LayerNorm(config.hidden_size, eps=1e-12),
+            nn.Dropout(config.memory_dropout),
+        )
+
+    def forward(self, hidden: Tensor, real: Tensor | None) -> Tensor:
+        """Video states (R, v + 2, D), real positions (R, v + 2) or None for all -> (R, M, D)."""
+        if real is None:
+            pooled = hidden.mean(dim=1, keepdim=True)
+        else:
+            weights = real.to(hidden.dtype) / real.sum(dim=1, keepdim=True)
+            pooled = weights[:, None] @ hidden  # (R, 1, D)
+        return self.init_memory_fc(pooled + self.init_memory_bias)
+
+
+class MemoryUpdater(nn.Module):
+    """Gated update: ``c = tanh(W m + U s)``, ``z = sigmoid(W' m + U' s)``, ``m' = (1 - z) c + z m``."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.memory_update_attention = Attention(config)
+        self.mc = nn.Linear(size, size, bias=False)
+        self.sc = nn.Linear(size, size)
+        self.mz = nn.Linear(size, size, bias=False)
+        self.sz = nn.Linear(size, size)
+
+    def forward(self, memory: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """Memory (R, M, D) after sentences with ``key`` and ``value`` (R, H, L, D/H), mask (R, 1, 1, L)."""
+        attention = self.memory_update_attention
+        summary = attention.attend(attention.queries(memory), key, value, mask)
+        from_memory = F.linear(memory, torch.cat([self.mc.weight, self.mz.weight]))
+        from_summary = torch.cat(joint_linear(summary, self.sc, self.sz), dim=-1)
+        candidate, gate = (from_memory + from_summary).chunk(2, dim=-1)
+        return torch.lerp(candidate.tanh(), memory, gate.sigmoid())
+
+
+@dataclass
+class LayerState(Rows):
+    """What a layer keeps of a sentence being written."""
+
+    self_attention: KeyValueCache
+    augmented: KeyValueCache  # the memory cells, then the positions
+
+
+class Layer(nn.Module):
+    """Self-attention, expansion, then attention to ``[memory; states]``."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.n_heads = config.n_heads
+        self.attention = AttentionBlock(config)
+        self.hidden_intermediate = Intermediate(config)
+        self.memory_initializer = MemoryInitializer(config)
+        self.memory_updater = MemoryUpdater(config)
+        self.memory_augmented_attention = Attention(config)
+        self.memory_projection = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.output = Output(config.hidden_size, config)
+
+    def forward(
+        self, x: Tensor, joint: JointInput, steps: tuple[slice, ...], memory: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """All sentences of all steps.
+
+        Args:
+            x: (P, D) packed.
+            steps: rows of each sentence step; later steps continue the first videos of earlier ones.
+            memory: (B, M, D) before the first step, None to initialise it from the video.
+
+        Returns:
+            out (P, D) and the memory after each sentence (T, M, D).
+        """
+        a = self.attention(x, joint.packing, joint.mask)
+        h = self.hidden_intermediate(a)
+        attend, update = self.memory_augmented_attention, self.memory_updater.memory_update_attention
+        projected = joint_linear(h, attend.query, attend.key, attend.value, update.key, update.value)
+        unpacked = joint.packing.unpack(torch.cat(projected, dim=-1)).chunk(5, dim=-1)
+        query, key, value, *update_keys = (split_heads(part, self.n_heads) for part in unpacked)
+        if memory is None:
+            memory = self._first_memory(h, joint, steps[0])
+        before, after = self._memories(memory, update_keys, joint.key_mask, steps)
+        r = self._attend_with_memory(before, query, key, value, joint.mask)
+        return self.output(self.memory_projection(joint.packing.pack(r)), a), after
+
+    def _first_memory(self, h: Tensor, joint: JointInput, rows: slice) -> Tensor:
+        hidden = joint.packing.unpack(h)[rows, : joint.n_video]
+        return self.memory_initializer(hidden, None if joint.video_mask is None else joint.video_mask[rows])
+
+    def _memories(
+        self, memory: Tensor, keys: list[Tensor], mask: Tensor, steps: tuple[slice, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """Memory before and after each sentence, both (T, M, D)."""
+        before, after = [], []
+        for rows in steps:
+            memory = memory[: rows.stop - rows.start]
+            before.append(memory)
+            memory = self.memory_updater(memory, keys[0][rows], keys[1][rows], mask[rows])
+            after.append(memory)
+        return torch.cat(before), torch.cat(after)
+
+    def _attend_with_memory(self, memory: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        memory_key, memory_value = self.memory_augmented_attention.keys(memory)
+        key = torch.cat([memory_key, key], dim=2)
+        value = torch.cat([memory_value, value], dim=2)
+        mask = F.pad(mask, (memory.shape[1], 0), value=True)  # every position sees the memory
+        return self.memory_augmented_attention.attend(query, key, value, mask)
+
+    def begin(self, x: Tensor, real: Tensor | None, room: int, memory: Tensor | None) -> tuple[Tensor, LayerState]:
+        """The video positions (R, v + 2, D) of new sentences."""
+        mask = None if real is None else real[:, None, None]
+        n_cells = self.memory_initializer.init_memory_bias.shape[1]
+        state = LayerState(
+            KeyValueCache.empty(len(x), self.n_heads, room, x),
+            KeyValueCache.empty(len(x), self.n_heads, room + n_cells, x),
+        )
+        a = self.attention.extend(x, state.self_attention, mask)
+        h = self.hidden_intermediate(a)
+        memory = self.memory_initializer(h, real) if memory is None else memory
+        state.augmented.append(*self.memory_augmented_attention.keys(memory))
+        return self._augment(a, h, state, None if mask is None else F.pad(mask, (n_cells, 0), value=True)), state
+
+    def extend(self, x: Tensor, state: LayerState, mask: Tensor | None) -> Tensor:
+        """One more text position (R, 1, D); mask (R, 1, 1, n) over the positions so far."""
+        a = self.attention.extend(x, state.self_attention, mask)
+        n_cells = self.memory_initializer.init_memory_bias.shape[1]
+        mask = None if mask is None else F.pad(mask, (n_cells, 0), value=True)
+        return self._augment(a, self.hidden_intermediate(a), state, mask)
+
+    def _augment(self, a: Tensor, h: Tensor, state: LayerState, mask: Tensor | None) -> Tensor:
+        query, key, value = self.memory_augmented_attention.all(h)
+        r = self.memory_augmented_attention.attend(query, *state.augmented.append(key, value), mask)
+        return self.output(self.memory_projection(r), a)
+
+
+class Encoder(nn.Module):
+    """Layers one after the other, each with its own memory."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(Layer(config) for _ in range(config.n_layers))
+
+    def forward(
+        self, x: Tensor, joint: JointInput, steps: tuple[slice, ...], memory: list[Tensor] | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Hidden states (P, D), and for each layer the memory (T, M, D) after each sentence."""
+        after = []
+        for layer, before in zip(self.layer, memory or [None] * len(self.layer), strict=True):
+            x, new = layer(x, joint, steps, before)
+            after.append(new)
+        return x, after
+
+    def begin(self, x: Tensor, real: Tensor | None, room: int, memory: list[Tensor] | None) -> list[LayerState]:
+        """States of the layers after the video positions x (R, v + 2, D)."""
+        states = []
+        for layer, before in zip(self.layer, memory or [None] * len(self.layer), strict=True):
+            x, state = layer.begin(x, real, room, before)
+            states.append(state)
+        return states
+
+    def extend(self, x: Tensor, state: JointState) -> Tensor:
+        """One more text position (R, 1, D)."""
+        for layer, kept in zip(self.layer, state.layers, strict=True):
+            x = layer.extend(x, kept, state.key_mask(kept.self_attention.length + 1))
+        return x
+
+
+class Mart(JointCaptioner):
+    """Memory-augmented recurrent transformer."""
+
+    recurrent = True
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.encoder = Encoder(config)
+        init_bert_weights(self, config.initializer_range)
+
+    def label_hidden(self, batch: Batch) -> Tensor:
+        x, joint = self.embed(batch)
+        hidden, _ = self.encoder(x, joint, batch.step_rows, None)
+        return hidden[self.label_rows(batch, joint.packing)]
+
+    def remember(
+        self,
+        video: Tensor,
+        lengths: Tensor,
+        text: Tensor,
+        text_lengths: Tensor,
+        memory: list[Tensor] | None,
+    ) -> list[Tensor]:
+        """Memory (R, M, D) of each layer after the sentences ``text`` (R, n)."""
+        batch = Batch.one_step(video, lengths, text, text_lengths)
+        x, joint = self.embed(batch)
+        return self.encoder(x, joint, batch.step_rows, memory)[1]
