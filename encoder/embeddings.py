@@ -1,8 +1,8 @@
 """The embeddings file between the two stages: one HDF5 file in the schema of the published COOT code.
 
 V videos with M clips in all: ``key`` (V,), ``clip_num`` and ``sent_num`` (V,), ``vid_emb`` and ``par_emb`` (V, 2D),
-``clip_emb`` and ``sent_emb`` (M, D) video by video, ``vid_context`` and ``par_context`` (V, D); each of the six L2-normalised,
-and as the network gave it under ``<name>_before_norm``. Files without a text side are fine.
+``clip_emb`` and ``sent_emb`` (M, D) video by video, ``vid_context`` and ``par_context`` (V, D). Each of the six is
+L2-normalised; ``<name>_before_norm`` has it as the network gave it. Files without a text side are fine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from encoder.data.hdf5 import open_hdf5, read_array, require_finite
+from encoder.data.hdf5 import open_hdf5, read_array, readable, require_finite
 from training.errors import CootmartError
 from training.files import atomic_path, read_json
 
@@ -78,7 +78,7 @@ class Embeddings:
         Raises:
             CootmartError: no such file, not HDF5, a data set missing, or sizes that contradict each other.
         """
-        with open_hdf5(path) as file:
+        with open_hdf5(path) as file, readable(path):
             keys, clip_num = _index(file, Path(path))
             arrays = {name: _read(file, name) for name in VIDEO}
             arrays |= {name: _read(file, name) for name in TEXT if name in file or OLD_NAMES[name] in file}

@@ -19,7 +19,14 @@ def readable(path: str | Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise CootmartError(f"{path}: no such file") from None
-    except (OSError, RuntimeError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        MemoryError,
+    ) as error:  # all of them from damaged bytes
         what = "a folder" if Path(path).is_dir() else f"no readable HDF5 file ({error})"
         raise CootmartError(f"{path}: {what}; is it complete? write or download it again") from None
 
@@ -48,9 +55,15 @@ def read_array(file: h5py.File, key: str) -> np.ndarray:
         return found[()]
 
 
+def names(file: h5py.File) -> list[str]:
+    """Names at the root of ``file``, sorted."""
+    with readable(file.filename):
+        return [str(name) for name in file]
+
+
 def _some(file: h5py.File, count: int = 8) -> str:
-    names = list(file)
-    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
+    found = names(file)
+    return ", ".join(found[:count]) + (f" and {len(found) - count} more" if len(found) > count else "")
 
 
 def require_finite(x: np.ndarray, where: str) -> None:

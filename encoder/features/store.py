@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from encoder.data.hdf5 import open_hdf5, read_array, require_finite
+from encoder.data.hdf5 import names, open_hdf5, read_array, require_finite
 from training.errors import CootmartError
 from training.files import atomic_path
 
@@ -68,8 +68,11 @@ def checked(x: np.ndarray, dim: int | None, where: str) -> np.ndarray:
         raise CootmartError(f"{where}: found {x.dtype} {x.shape}, expected numbers (rows, width), not empty")
     if dim and x.shape[1] != dim:
         raise CootmartError(f"{where}: features have width {x.shape[1]}, expected {dim}")
+    if x.dtype not in (np.float16, np.float32):
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused below
+            x = x.astype(np.float32)
     require_finite(x, where)
-    return x if x.dtype in (np.float16, np.float32) else x.astype(np.float32)
+    return x
 
 
 class Hdf5Features(Features):
@@ -78,13 +81,14 @@ class Hdf5Features(Features):
     def __init__(self, path: str | Path, dim: int | None = None, memory: int = MEMORY) -> None:
         super().__init__(path, dim, memory)
         self._file = open_hdf5(path)
+        self._keys = dict.fromkeys(names(self._file))
 
     def __contains__(self, key: str) -> bool:
-        return key in self._file
+        return key in self._keys
 
     def keys(self) -> list[str]:
         """All keys, sorted."""
-        return list(self._file)
+        return list(self._keys)
 
     def _read(self, key: str) -> np.ndarray:
         return read_array(self._file, key)

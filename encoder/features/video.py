@@ -36,7 +36,8 @@ class VideoInfo:
 
     path: Path
     duration: float
-    """seconds, from the header; where it has none, from the time stamps of the packets"""
+    """seconds, as the header tells (or the container's reader estimates: MPEG program streams); where there is
+    nothing to go by, from the time stamps of all packets"""
     fps: float
     width: int
     """pixels as stored, before any rotation"""
@@ -134,7 +135,11 @@ def _video_stream(path: Path, container: av.container.InputContainer) -> av.Vide
 def _header_duration(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else None
+    if not container.duration:
+        return None
+    counts_from_zero = container.format.name.startswith("matroska")  # others count from the first time stamp
+    start = container.start_time if counts_from_zero and container.start_time else 0
+    return (container.duration - start) / av.time_base
 
 
 def _packet_duration(container: av.container.InputContainer, stream: av.VideoStream, frame: float) -> float:
