@@ -21,6 +21,7 @@ from PIL import Image, ImageOps
 
 from captioner.config import CaptionerConfig
 from captioner.train import train as train_captioner
+from cootmart.cli import parse
 from encoder.config import EncoderConfig
 from encoder.data.meta import Segment, Video, load_meta, save_meta
 from encoder.embed import embed_split
@@ -162,7 +163,7 @@ def main() -> int:
     parser.add_argument("--backbone", default="efficientnet_lite0", help="of the pictures (default: %(default)s)")
     parser.add_argument("--words", default="minilm", help="text encoder (default: %(default)s)")
     try:
-        run(parser.parse_args())
+        run(parse(parser))
     except CootmartError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cootmart.cli import COMMANDS, main
+from cootmart.cli import COMMANDS, build_parser, main, parse
 
 
 def test_help_is_instant_and_light():
@@ -58,6 +58,11 @@ def test_unknown_job_and_option():
         with pytest.raises(SystemExit) as stop:
             main(arguments)
         assert stop.value.code == 2
+
+
+def test_overrides_may_stand_anywhere():
+    words = ["train", "encoder", "a.yaml", "x.y=1", "--out", "run", "z=2"]
+    assert parse(build_parser(), words).overrides == ["x.y=1", "z=2"]
 
 
 def test_debug_shows_the_traceback():

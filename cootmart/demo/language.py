@@ -167,7 +167,7 @@ def _mention(event: Event, thing: Thing, previous: Event | None, rng: np.random.
     if previous and previous.names == event.names and not previous.of_hidden and draw < _pronoun_rate(event):
         return ("they" if plural else "it"), plural
     other = previous and len(previous.names) == 1 and previous.names != event.names
-    if other and event.kind not in ("hide", "return", "emerge") and not plural and draw < 0.25:
+    if other and event.kind not in ("hide", "return", "emerge") and not plural and draw < 0.4:
         return "the other one", False
     if thing.was and draw > 0.6:
         return f"the {_named(thing)['shape']} that {'were' if plural else 'was'} {thing.was}", plural

@@ -31,9 +31,10 @@ RGB = {
 # No macroblock tree: its vector code reads memory that nobody wrote, so that the bytes would differ now and then.
 X264 = {
     "preset": "veryfast",
-    "crf": "21",
+    "qp": "22",
     "forced-idr": "1",
-    "x264-params": "threads=1:lookahead-threads=1:rc-lookahead=0:mbtree=0:bframes=0:keyint=250:scenecut=0:log-level=error",
+    "x264-params": "threads=1:lookahead-threads=1:rc-lookahead=0:mbtree=0:bframes=0:"
+    "keyint=250:scenecut=0:log-level=error",
 }
 
 

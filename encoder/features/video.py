@@ -18,8 +18,8 @@ DECODER_THREADS = 1
 INTERPOLATION = "BICUBIC"
 SHORT = 0.9
 """a file that holds less than this share of the length in its header is called incomplete"""
-LONGEST_GAP = 3600.0
-"""seconds; a jump of the clock beyond this is a broken time stamp, not a still picture"""
+JUMP = (-1.0, 600.0)
+"""seconds; a clock that steps farther back or forth was set anew: that is no still picture"""
 
 TRY = "check that it plays in a video player, or write it anew with `ffmpeg -i FILE -c:v libx264 new.mp4`"
 CLOCK = 1e-6
@@ -166,14 +166,17 @@ def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> 
 def _timed(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[Timed]:
     """Every decodable frame with its start, counted from the first, and its length, both in seconds."""
     usual = 1 / float(stream.average_rate or stream.guessed_rate or 25)
-    first, last = None, -usual
+    last, zero = -usual, None
     for frame in _decodable(container, stream):
-        first = frame.time if first is None else first
-        start = last + usual if frame.time is None or first is None else frame.time - first
-        if not last < start < last + LONGEST_GAP:  # the clock stands, runs backwards or jumps
-            start = last + usual
-        last = start
-        yield start, _length(frame) or usual, frame
+        if frame.time is not None and (zero is None or _jumps(frame.time - zero - last)):
+            zero = frame.time - last - usual  # the clock begins, or begins anew as in joined recordings
+        start = last + usual if frame.time is None or zero is None else frame.time - zero
+        last = start if start > last else last + usual / 2  # a stamp given twice: the next one is right again
+        yield last, _length(frame) or usual, frame
+
+
+def _jumps(step: float) -> bool:
+    return not JUMP[0] < step < JUMP[1]
 
 
 def _decodable(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:

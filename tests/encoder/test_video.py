@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from fractions import Fraction
 from pathlib import Path
 
@@ -85,6 +86,19 @@ def test_a_late_first_time_stamp_counts_as_zero(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mkv", [40, 80, 120, 160], rate=4, pts=[500, 525, 550, 575])
     assert levels(path, 4) == [40, 80, 120, 160]
     assert probe(path).duration == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_clock_that_starts_anew_in_the_middle_goes_on(tmp_path: Path) -> None:
+    """Transport streams may simply be joined byte by byte."""
+    recording = write(tmp_path / "one.ts", RAMP, "mpeg2video").read_bytes()
+    (tmp_path / "a.ts").write_bytes(recording + recording)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no header tells the length
+        times = [time for time, _ in read_frames(tmp_path / "a.ts", 5)]
+        found = levels(tmp_path / "a.ts", 5)
+    assert times == [k / 5 for k in range(len(found))]
+    assert 19 <= len(found) <= 21
+    assert np.abs(np.subtract(found[10:15], RAMP[:25:5])).max() <= 20
 
 
 def test_missing_duration(tmp_path: Path) -> None:
