@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.data import Item, collate
 from captioner.decoding import generate
 from captioner.folder import load_captioner
 from captioner.models import Captioner
+from captioner.submission import submission
 from captioner.vocabulary import Vocabulary
 from encoder.embeddings import Embeddings
 from training.errors import CootmartError
@@ -68,7 +70,7 @@ def caption_embeddings(
 
 def caption_file(
     model_folder: str | Path, embeddings: str | Path, decoding: DecodingOptions | None = None
-) -> dict[str, list[str]]:
-    """Sentences of every video in an embeddings file; see `caption_embeddings`."""
+) -> dict[str, Any]:
+    """The submission with the captions of every video in an embeddings file; see `caption_embeddings`."""
     model, vocabulary, config = load_captioner(model_folder, pick_device())
-    return caption_embeddings(model, vocabulary, config, Embeddings.load(embeddings), decoding)
+    return submission(caption_embeddings(model, vocabulary, config, Embeddings.load(embeddings), decoding))

@@ -6,33 +6,33 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from captioner.data import Annotation
 from training.files import write_json
 
-Texts = Mapping[str, Sequence[str]]
-Times = Mapping[str, Sequence[tuple[float, float]]]
 
-
-def submission(texts: Texts, times: Times | None = None, references: Texts | None = None) -> dict[str, Any]:
+def submission(
+    texts: Mapping[str, Sequence[str]], annotations: Mapping[str, Annotation] | None = None
+) -> dict[str, Any]:
     """``{"version", "results": {video: [{"sentence", "timestamp", "gt_sentence"}]}, "external_data"}``.
 
     Args:
         texts: the sentences written for each video.
-        times: (start, end) in seconds of each sentence; with them sentences are sorted by their start.
-        references: the annotated sentences.
+        annotations: by video name; with them every sentence has its time and its reference, and sentences are sorted
+            by start. A video of which fewer sentences were written than annotated has the first ones.
     """
-    results = {}
-    for name, said in texts.items():
-        entries = [{"sentence": sentence} for sentence in said]
-        if times is not None:
-            entries = [e | {"timestamp": list(t)} for e, t in zip(entries, times[name], strict=True)]
-        if references is not None:
-            entries = [e | {"gt_sentence": r} for e, r in zip(entries, references[name], strict=True)]
-        results[name] = sorted(entries, key=lambda e: e["timestamp"][0]) if times is not None else entries
+    results = {name: _entries(said, annotations and annotations[name]) for name, said in texts.items()}
     return {"version": "VERSION 1.0", "results": results, "external_data": {"used": "true", "details": "ay"}}
 
 
-def write_submission(
-    path: str | Path, texts: Texts, times: Times | None = None, references: Texts | None = None
-) -> None:
-    """Write a submission as JSON; see `submission`."""
-    write_json(path, submission(texts, times, references))
+def _entries(said: Sequence[str], annotation: Annotation | None) -> list[dict[str, Any]]:
+    if annotation is None:
+        return [{"sentence": sentence} for sentence in said]
+    known = annotation.first(len(said))
+    rows = zip(said, known.timestamps, known.sentences, strict=True)
+    entries = [{"sentence": s, "timestamp": list(times), "gt_sentence": truth} for s, times, truth in rows]
+    return sorted(entries, key=lambda entry: entry["timestamp"][0])
+
+
+def write_submission(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write a submission as JSON."""
+    write_json(path, content)

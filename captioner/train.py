@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,12 @@ from torch import Tensor
 from captioner.batch import Batch
 from captioner.caption import caption_items
 from captioner.config import CaptionerConfig, DataConfig
-from captioner.data import Annotation, CaptionDataset, CootFeatures, read_annotations
+from captioner.data import Annotation, CaptionDataset, CootFeatures, Features, read_annotations
 from captioner.folder import captioner_card, save_captioner
 from captioner.glove import load_glove
 from captioner.models import Captioner, build_model
-from captioner.submission import write_submission
+from captioner.submission import submission, write_submission
+from captioner.video_features import VideoFeatures, read_durations, seconds_per_feature
 from captioner.vocabulary import Vocabulary
 from encoder.embeddings import Embeddings
 from evaluation import FAST_METRICS, Scorer
@@ -51,17 +53,31 @@ def open_data(config: CaptionerConfig) -> CaptionData:
     train = read_annotations(data.train_annotations or data.meta, None if data.train_annotations else data.train_split)
     val = read_annotations(data.val_annotations or data.meta, None if data.val_annotations else data.val_split)
     vocabulary = _vocabulary(data, train)
-    datasets = [
-        CaptionDataset.build(
-            annotations, CootFeatures(Embeddings.load(path), data.features, mode), vocabulary, max_t_len, n
-        )
-        for annotations, path, mode, n in (
-            (train, data.train_embeddings, "train", data.max_n_sen),
-            (val, data.val_embeddings, "val", data.max_n_sen_val),
-        )
-    ]
+    train, train_features = _features(config, train, data.train_embeddings, "train")
+    val, val_features = _features(config, val, data.val_embeddings, "val")
+    datasets = (
+        CaptionDataset.build(train, train_features, vocabulary, max_t_len, data.max_n_sen),
+        CaptionDataset.build(val, val_features, vocabulary, max_t_len, data.max_n_sen_val),
+    )
     lengths = [end - start for annotation in train for start, end in annotation.timestamps]
     return CaptionData(vocabulary, *datasets, _references(data, val), float(np.mean(lengths)))
+
+
+def _features(
+    config: CaptionerConfig, annotations: list[Annotation], embeddings: str, mode: str
+) -> tuple[list[Annotation], Features]:
+    """The videos that have features, and where these come from."""
+    data = config.data
+    if data.features != "video":
+        return annotations, CootFeatures(Embeddings.load(embeddings), data.features, mode)
+    seconds = seconds_per_feature(read_durations(data.durations), data.feature_times)
+    features = VideoFeatures(Path(data.video_features), seconds, config.model.max_features)
+    kept = [annotation for annotation in annotations if features.available(annotation)]
+    if not kept:
+        raise CootmartError(f"data.video_features: {data.video_features} has files of none of the {mode} videos")
+    if len(kept) < len(annotations):
+        print(f"{data.video_features}: {len(annotations) - len(kept)} {mode} videos have no files", file=sys.stderr)
+    return kept, features
 
 
 def _vocabulary(data: DataConfig, train: list[Annotation]) -> Vocabulary:
@@ -107,10 +123,8 @@ class CaptionerStage:
         """Write the validation videos to ``captions/`` and score them; ``score`` is CIDEr-D x 100."""
         config, items = self.config, self.val.items
         texts = caption_items(self.model, self.vocabulary, items, config.decoding, config.val_batch_size)
-        notes = {item.annotation.name: item.annotation for item in items}
-        times = {name: note.timestamps for name, note in notes.items()}
-        references = {name: note.sentences for name, note in notes.items()}
-        write_submission(self.run / "captions" / f"val_{epoch}.json", texts, times, references)
+        annotations = {item.annotation.name: item.annotation for item in items}
+        write_submission(self.run / "captions" / f"val_{epoch}.json", submission(texts, annotations))
         metrics = self.scorer.score(texts).metrics
         kept = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr", "re4")
         return {"score": 100 * metrics["CIDEr"], **{name: float(metrics[name]) for name in kept}}

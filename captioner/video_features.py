@@ -29,6 +29,8 @@ def read_durations(path: str | Path) -> dict[str, tuple[float, int]]:
 
 def seconds_per_feature(durations: Mapping[str, tuple[float, int]], dataset: str) -> dict[str, float]:
     """Seconds between the features of each video, by the formula of ``activitynet`` or ``youcook2``."""
+    if dataset not in ("youcook2", "activitynet"):
+        raise CootmartError(f"data.feature_times: found {dataset!r}, expected youcook2 or activitynet")
     if dataset == "activitynet":
         rates = {n: s * int(frames / int(s) * 0.5) / frames for n, (s, frames) in durations.items()}
         return rates | EXCEPTIONS

@@ -92,17 +92,23 @@ class DataConfig:
     expand_segments: int = 0
     """shortest segment in frames; shorter ones grow on both sides"""
     frames_noise: float = 0.0
-    """standard deviation of noise added to frame features"""
+    """standard deviation of noise added to frame features in training"""
+    border_noise: float = 0.0
+    """each border of a segment moves at random in training, at most by this fraction of the segment's length"""
+    uniform_segments: bool = False
+    """ignore the annotated segments: split each video evenly into as many parts as it has sentences"""
 
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """How the frame features were computed, so that the features of a new video can be the same."""
+    """How the features were computed, so that those of a new video and of a new sentence can be the same."""
 
     backbone: str = "unknown"
     """name in `encoder.features.backbones`, or `unknown` where only feature files exist"""
     fps: float = 1.0
     """frame features a second"""
+    words: str = "unknown"
+    """name in `encoder.features.words`, or `unknown` where only feature files exist"""
 
 
 @dataclass(frozen=True)

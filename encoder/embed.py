@@ -32,7 +32,9 @@ def embed_split(folder: str | Path, split: str, out: str | Path, overrides: Iter
     device = pick_device()
     model, config = load_encoder(folder, device)
     config = override(config, overrides)
-    batches = (batch.to(device) for batch in Loader(open_split(config.data, split), config.batch_size))
+    data = open_split(config.data, split)
+    data.require_widths(config.model.video_dim, config.model.text_dim)
+    batches = (batch.to(device) for batch in Loader(data, config.batch_size))
     return evaluate(write_embeddings(out, model, batches))
 
 

@@ -28,6 +28,11 @@ def word_tokenize(text: str) -> list[str]:
     return list(_tokens(text))
 
 
+def split_sentences(text: str) -> list[str]:
+    """The sentences of a paragraph (Punkt), without the blanks around them."""
+    return _tokenizers()[0](text.strip())
+
+
 @lru_cache(maxsize=100_000)
 def _tokens(text: str) -> tuple[str, ...]:
     sentences, words = _tokenizers()

@@ -37,11 +37,10 @@ def projection(n_in: int, config: ModelConfig) -> nn.Sequential:
     )
 
 
-def joint_linear(x: Tensor, *layers: nn.Linear) -> tuple[Tensor, ...]:
-    """Outputs of several linear layers on the same input by one matrix product."""
+def joint_linear(x: Tensor, *layers: nn.Linear) -> Tensor:
+    """Outputs of several linear layers on the same input side by side, by one matrix product."""
     weight = torch.cat([layer.weight for layer in layers])
-    bias = torch.cat([layer.bias for layer in layers])
-    return F.linear(x, weight, bias).chunk(len(layers), dim=-1)
+    return F.linear(x, weight, torch.cat([layer.bias for layer in layers]))
 
 
 def split_heads(x: Tensor, n_heads: int) -> Tensor:
@@ -83,12 +82,12 @@ class Attention(nn.Module):
 
     def keys(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Projected keys and values (T, H, L, D/H) of x (T, L, D)."""
-        key, value = joint_linear(x, self.key, self.value)
+        key, value = joint_linear(x, self.key, self.value).chunk(2, dim=-1)
         return split_heads(key, self.n_heads), split_heads(value, self.n_heads)
 
     def all(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Projected queries, keys and values (T, H, L, D/H) of x (T, L, D)."""
-        parts = joint_linear(x, self.query, self.key, self.value)
+        parts = joint_linear(x, self.query, self.key, self.value).chunk(3, dim=-1)
         query, key, value = (split_heads(part, self.n_heads) for part in parts)
         return query, key, value
 
@@ -121,13 +120,7 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor, packing: Packing, mask: Tensor) -> Tensor:
         """Packed rows (P, D) to packed rows; mask broadcastable to (T, H, L, L)."""
         attention = self.self
-        projected = packing.unpack(
-            F.linear(
-                x,
-                torch.cat([attention.query.weight, attention.key.weight, attention.value.weight]),
-                torch.cat([attention.query.bias, attention.key.bias, attention.value.bias]),
-            )
-        )
+        projected = packing.unpack(joint_linear(x, attention.query, attention.key, attention.value))
         query, key, value = (split_heads(part, attention.n_heads) for part in projected.chunk(3, dim=-1))
         return self.output(packing.pack(attention.attend(query, key, value, mask)), x)
 

@@ -66,9 +66,10 @@ class MemoryUpdater(nn.Module):
         attention = self.memory_update_attention
         summary = attention.attend(attention.queries(memory), key, value, mask)
         from_memory = F.linear(memory, torch.cat([self.mc.weight, self.mz.weight]))
-        from_summary = torch.cat(joint_linear(summary, self.sc, self.sz), dim=-1)
+        from_summary = joint_linear(summary, self.sc, self.sz)
         candidate, gate = (from_memory + from_summary).chunk(2, dim=-1)
-        return torch.lerp(candidate.tanh(), memory, gate.sigmoid())
+        candidate = candidate.tanh()
+        return candidate + gate.sigmoid() * (memory - candidate)
 
 
 @dataclass
@@ -110,7 +111,7 @@ class Layer(nn.Module):
         h = self.hidden_intermediate(a)
         attend, update = self.memory_augmented_attention, self.memory_updater.memory_update_attention
         projected = joint_linear(h, attend.query, attend.key, attend.value, update.key, update.value)
-        unpacked = joint.packing.unpack(torch.cat(projected, dim=-1)).chunk(5, dim=-1)
+        unpacked = joint.packing.unpack(projected).chunk(5, dim=-1)
         query, key, value, *update_keys = (split_heads(part, self.n_heads) for part in unpacked)
         if memory is None:
             memory = self._first_memory(h, joint, steps[0])

@@ -31,9 +31,3 @@ class Packing:
     def find(self, places: Tensor) -> Tensor:
         """Rows (K,) of packed matrices for ``places`` (K,) in the flattened (T, L)."""
         return places if self.rows is None else torch.searchsorted(self.rows, places)
-
-    def steps(self, device: torch.device) -> Tensor:
-        """Position (P,) in its sequence of each packed row."""
-        if self.rows is None:
-            return torch.arange(self.length, device=device).repeat(self.n_sequences)
-        return self.rows % self.length

@@ -101,13 +101,6 @@ class FeedForward(nn.Module):
         return self.layer_norm(x + self.CoreNet(x))
 
 
-@dataclass
-class LayerState(Rows):
-    """Keys and values of the memory and of the positions so far."""
-
-    cache: KeyValueCache
-
-
 class Layer(nn.Module):
     """Relative attention, then feed-forward."""
 
@@ -176,10 +169,10 @@ class Encoder(nn.Module):
 class XlState(Rows):
     """Sentences being written."""
 
-    layers: list[LayerState]
+    layers: list[KeyValueCache]
     memory_seen: Tensor | None  # (R, L, L) bool, query position by memory position; None without a memory
     video_real: Tensor  # (R, Lv) bool
-    distances: list  # n_layers callables' results: (H, K, d), the same for all rows
+    distances: list[Tensor]  # n_layers x (H, K, d), the same for all rows
     length: int = 0
 
     def select(self, rows: Tensor) -> XlState:
@@ -275,14 +268,15 @@ class TransformerXL(Captioner):
         x, real = x[:, :n_video], real[:, :n_video]
         positions = self.encoder.positions(n_memory + n_all, x)
         distances = [layer.dec_attn.distances(positions) for layer in self.encoder.layers]
-        layers = [LayerState(KeyValueCache.empty(n_rows, self.encoder.n_heads, n_memory + n_all, x)) for _ in distances]
+        room, n_heads = n_memory + n_all, self.encoder.n_heads
+        caches = [KeyValueCache.empty(n_rows, n_heads, room, x) for _ in distances]
         seen = self.memory_mask(memory.real) if memory else None
-        state = XlState(layers, seen, real, distances)
+        state = XlState(caches, seen, real, distances)
         mask = real[:, None].expand(-1, n_video, -1)
         if memory:
             mask = torch.cat([seen[:, :n_video], mask], dim=-1)
         for i, layer in enumerate(self.encoder.layers):
-            cache = layers[i].cache
+            cache = caches[i]
             if memory:
                 cache.append(*layer.dec_attn.memory_keys(memory.inputs[i]))
             x = layer.extend(x, cache, distances[i], mask[:, None], self.encoder.biases, n_all)
@@ -292,9 +286,9 @@ class TransformerXL(Captioner):
         x = self.embeddings.text(words, state.length)
         mask = self._step_mask(state)
         n_keys = mask.shape[-1]
-        for layer, kept, distances in zip(self.encoder.layers, state.layers, state.distances, strict=True):
+        for layer, cache, distances in zip(self.encoder.layers, state.layers, state.distances, strict=True):
             near = distances[:, distances.shape[1] - n_keys :]
-            x = layer.extend(x, kept.cache, near, mask, self.encoder.biases, 1)
+            x = layer.extend(x, cache, near, mask, self.encoder.biases, 1)
         state.length += 1
         return self.scores(x[:, 0])
 

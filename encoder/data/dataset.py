@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -10,7 +10,15 @@ import numpy as np
 import torch
 
 from encoder.config import DataConfig
-from encoder.data.frames import centre_indices, random_indices, segment_frames, truncated_noise
+from encoder.data.frames import (
+    Span,
+    centre_indices,
+    noisy_borders,
+    random_indices,
+    segment_frames,
+    truncated_noise,
+    uniform_spans,
+)
 from encoder.data.meta import Video, load_meta, select
 from encoder.data.ragged import Batch, Ragged
 from encoder.features.store import MEMORY, Features, open_features
@@ -36,7 +44,7 @@ class Sample:
 def cut_video(
     features: np.ndarray,
     duration: float,
-    spans: Iterable[tuple[float, float]],
+    spans: Sequence[Span],
     config: DataConfig,
     rng: np.random.Generator | None = None,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -51,6 +59,8 @@ def cut_video(
         The video (<= max_frames, D), and a clip of the same kind for each span.
     """
     count = len(features)
+    if rng is not None and config.border_noise:
+        spans = noisy_borders(spans, config.border_noise, duration, rng)
     bounds = [
         segment_frames(start, stop, duration, count, config.add_stop_frame, config.expand_segments)
         for start, stop in spans
@@ -100,6 +110,20 @@ class EncoderDataset:
     def __len__(self) -> int:
         return len(self.videos)
 
+    def require_widths(self, video_dim: int, text_dim: int) -> None:
+        """Raise `CootmartError` unless the first video has features as wide as the model expects."""
+        frames = self.frames.read(self.videos[0].data_key)
+        words, _ = self.words.read(self.videos[0].key)
+        for store, x, name, expected in (
+            (self.frames, frames, "video_dim", video_dim),
+            (self.words, words, "text_dim", text_dim),
+        ):
+            if x.shape[1] != expected:
+                raise CootmartError(
+                    f"{store.path}: {self.videos[0].key}: features are {x.shape[1]} wide, but model.{name} is "
+                    f"{expected}; train with model.{name}={x.shape[1]}, or use the features that the model is made for"
+                )
+
     @property
     def keys(self) -> list[str]:
         """Datapoint keys in order."""
@@ -109,6 +133,8 @@ class EncoderDataset:
         """Video ``i``; ``rng`` as in `cut_video`."""
         video = self.videos[i]
         spans = [(segment.start_sec, segment.stop_sec) for segment in video.segments]
+        if self.config.uniform_segments:
+            spans = uniform_spans(video.duration, len(spans))
         whole, clips = cut_video(self.frames.read(video.data_key), video.duration, spans, self.config, rng)
         return Sample(video.key, whole, clips, *self.words.read(video.key))
 
@@ -202,7 +228,8 @@ def open_splits(
         text_dim: width of a word feature that the model expects.
         memory: bytes of frame features, and of word features, to keep in memory.
     """
-    frames = open_features(config.video_features, video_dim, memory)
-    words = WordFeatures(config.text_features, text_dim, memory)
+    frames = open_features(config.video_features, memory=memory)
+    words = WordFeatures(config.text_features, memory=memory)
     train = open_split(config, config.train_split, True, frames, words)
+    train.require_widths(video_dim, text_dim)
     return train, open_split(config, config.val_split, False, frames, words)

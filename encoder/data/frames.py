@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 Random = np.random.Generator | np.random.RandomState
+Span = tuple[float, float]
+"""start and stop in seconds"""
 
 
 def segment_frames(
@@ -70,3 +74,15 @@ def truncated_noise(shape: tuple[int, ...], std: float, rng: np.random.Generator
     while (outside := np.abs(noise) > 2).any():
         noise[outside] = rng.standard_normal(int(outside.sum()), np.float32)
     return noise * np.float32(std)
+
+
+def noisy_borders(spans: Sequence[Span], fraction: float, duration: float, rng: np.random.Generator) -> list[Span]:
+    """Move each border of each span by a uniform draw, at most ``fraction`` of the span's length, inside the video."""
+    shifts = rng.uniform(-fraction, fraction, (len(spans), 2))
+    moved = [(a + da * (b - a), b + db * (b - a)) for (a, b), (da, db) in zip(spans, shifts, strict=True)]
+    return [tuple(np.clip(span, 0, duration).tolist()) for span in moved]
+
+
+def uniform_spans(duration: float, count: int) -> list[Span]:
+    """``count`` spans of equal length that cover ``duration`` seconds."""
+    return list(pairwise(np.linspace(0, duration, count + 1).tolist()))

@@ -43,24 +43,22 @@ def load_meta(path: str | Path) -> list[Video]:
     """Videos of ``path`` in file order.
 
     Raises:
-        CootmartError: the first problem that `check_meta` would report.
+        CootmartError: the first problem that `examine_meta` reports.
     """
-    problems: list[str] = []
-    videos = list(_read(Path(path), problems))
+    videos, problems = examine_meta(path)
     if problems:
         more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise CootmartError(problems[0] + more)
     return videos
 
 
-def check_meta(path: str | Path) -> list[str]:
-    """Every problem of ``path``, each with file, key, what was found and what was expected; empty if there is none."""
+def examine_meta(path: str | Path) -> tuple[list[Video], list[str]]:
+    """The good videos of ``path``, and every problem with file, key, what was found and what was expected."""
     problems: list[str] = []
     try:
-        list(_read(Path(path), problems))
+        return list(_read(Path(path), problems)), problems
     except CootmartError as error:
-        problems.append(str(error))
-    return problems
+        return [], [*problems, str(error)]
 
 
 def save_meta(path: str | Path, videos: Iterable[Video]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import h5py
@@ -145,8 +145,13 @@ def open_features(path: str | Path, dim: int | None = None, memory: int = MEMORY
     return kind(path, dim, memory)
 
 
-def write_features(path: str | Path, items: Iterable[tuple[str, np.ndarray]]) -> int:
+def write_features(
+    path: str | Path, items: Iterable[tuple[str, np.ndarray]], recipe: Mapping[str, str | float] | None = None
+) -> int:
     """Write (key, array (T, D)) pairs to one HDF5 file as they come; the file appears whole at the end.
+
+    Args:
+        recipe: how the features were made, kept as attributes of the file.
 
     Returns:
         How many videos were written.
@@ -162,4 +167,5 @@ def write_features(path: str | Path, items: Iterable[tuple[str, np.ndarray]]) ->
             x = checked(np.asarray(x), dim, f"{path}: {key}")
             dim = x.shape[1]
             file.create_dataset(key, data=x)
+        file.attrs.update(recipe or {})
         return len(file)

@@ -143,7 +143,7 @@ class HashedWords:
 
 
 class GloveWords:
-    """Word vectors of a GloVe text file; a word that is not in it gets the mean of all vectors read.
+    """Word vectors of a GloVe text file; a word that is not in it gets zeros.
 
     Args:
         path: lines of a word and its numbers, in UTF-8.
@@ -166,7 +166,7 @@ class GloveWords:
             raise CootmartError(f"{path}: not UTF-8 text ({error})") from None
         if not self._vectors:
             raise CootmartError(f"{path}: none of the words asked for is in this file")
-        self._unknown = np.mean(list(self._vectors.values()), 0, dtype=np.float64).astype(np.float32)
+        self._unknown = np.zeros(self.dim, np.float32)
 
     def _add(self, line: str, keep: set[str] | None, where: str) -> None:
         if not hasattr(self, "dim"):

@@ -17,7 +17,7 @@ from captioner.models.transformer_xl import relative_positions, relative_shift
 from captioner.models.vanilla import LayerNorm
 from captioner.official import load_official, our_names
 from tests.captioner.golden_model import GoldenModel, variant
-from tests.golden_cases import cases, golden_dir
+from tests.golden_cases import cases
 from training.errors import CootmartError
 
 pytestmark = pytest.mark.golden
@@ -138,8 +138,9 @@ def test_loss_units(path):
         close(logits.grad, tensors[f"grad/{name}"])
 
 
-def test_primitives():
-    t = load_file(golden_dir("mart") / "primitives.safetensors")
+@pytest.mark.parametrize("path", cases("mart", "primitives*.safetensors"), ids=lambda p: p.stem)
+def test_primitives(path):
+    t = load_file(path)
     for name in t:
         kind, _, sizes = name.rpartition("_")
         if kind in ("pe_abs", "pe_vanilla"):

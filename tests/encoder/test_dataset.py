@@ -1,11 +1,13 @@
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
 from encoder.config import ModelConfig
 from encoder.data.dataset import EncoderDataset, Loader, collate, cut_video, open_split, open_splits
+from encoder.data.frames import noisy_borders, uniform_spans
 from encoder.embeddings import Embeddings, write_embeddings
 from encoder.features.store import open_features, write_features
 from encoder.features.text import HashedWords, WordFeatures, write_word_features
@@ -130,9 +132,51 @@ def test_bad_data_is_named_before_training(tmp_path):
         open_split(config, "train")
 
 
+def test_features_of_another_width_are_named_before_training(tmp_path):
+    config = write_tiny(tmp_path)
+    with pytest.raises(CootmartError, match=r"frames.h5: v0: features are 6 wide, but model.video_dim is 7"):
+        open_splits(config, 7, TEXT_DIM)
+    with pytest.raises(CootmartError, match=r"words.h5: v0: features are 10 wide, but model.text_dim is 7"):
+        open_splits(config, VIDEO_DIM, 7)
+
+
 def test_bad_features_stop_the_epoch(tmp_path):
     config = write_tiny(tmp_path)
-    with pytest.raises(CootmartError, match="width 6, expected 7"):
-        list(Loader(open_splits(config, 7, TEXT_DIM)[0], 2))
-    with pytest.raises(CootmartError, match="width 10, expected 7"):
-        list(Loader(open_splits(config, VIDEO_DIM, 7)[0], 2))
+    with h5py.File(config.video_features, "a") as file:
+        del file["v3"]
+        file["v3"] = np.zeros((40, VIDEO_DIM + 1), np.float32)
+    with pytest.raises(CootmartError, match="v3: features have width 7, expected 6"):
+        list(Loader(open_splits(config, VIDEO_DIM, TEXT_DIM)[0], 2))
+
+
+def test_borders_move_in_training_only(tmp_path):
+    config = replace(write_tiny(tmp_path), max_frames=1000, add_stop_frame=0)
+    plain, noisy = ([], [])
+    for fraction, lengths in ((0.0, plain), (0.4, noisy)):
+        train = open_split(replace(config, border_noise=fraction), "train", random_frames=True)
+        lengths += [batch.clip.lengths for batch in Loader(train, 5)] + [
+            b.clip.lengths for b in Loader(train, 5).epoch(1)
+        ]
+    assert torch.equal(plain[0], plain[1])
+    assert not torch.equal(noisy[0], plain[0]) and not torch.equal(noisy[0], noisy[1])
+    assert all(length.min() >= 1 for length in noisy)
+    val = [next(iter(Loader(open_split(replace(config, border_noise=f), "val"), 2))) for f in (0.0, 0.4)]
+    assert same(*val)
+
+
+def test_border_noise_is_a_fraction_of_the_segment():
+    rng = np.random.default_rng(0)
+    spans = [(2.0, 4.0), (50.0, 90.0), (95.0, 100.0)]
+    moved = np.array([noisy_borders(spans, 0.25, 100.0, rng) for _ in range(500)])
+    shift, lengths = moved - np.array(spans), np.array([2, 40, 5])
+    assert np.abs(shift).max((0, 2)) == pytest.approx(0.25 * lengths, rel=0.02)
+    assert moved.max() == 100 and np.abs(shift.mean((0, 2)))[:2].max() < 0.5
+
+
+def test_uniform_segments_split_the_video_evenly(tmp_path):
+    config = replace(write_tiny(tmp_path), max_frames=1000, add_stop_frame=0, uniform_segments=True)
+    (batch,) = Loader(open_split(config, "val"), 2)
+    assert batch.clip_num.tolist() == [4, 2]
+    assert batch.clip.lengths.tolist() == [20] * 6  # 80 frames in 4 parts, 40 in 2
+    assert torch.equal(batch.clip.values, batch.vid.values)
+    assert uniform_spans(10.0, 4) == [(0, 2.5), (2.5, 5), (5, 7.5), (7.5, 10)]

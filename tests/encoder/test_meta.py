@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from encoder.data.convert import from_activitynet, from_csv, from_youcook2
-from encoder.data.meta import Segment, Video, check_meta, load_meta, save_meta, select
+from encoder.data.meta import Segment, Video, examine_meta, load_meta, save_meta, select
 from tests.encoder.tiny import video
 from training.errors import CootmartError
 
@@ -24,7 +24,7 @@ def test_round_trip(tmp_path):
     videos = [video("b", 3), video("a", 1, "val")]
     save_meta(tmp_path / "meta_all.json", videos)
     assert load_meta(tmp_path / "meta_all.json") == [videos[1], videos[0]]  # sorted by key
-    assert check_meta(tmp_path / "meta_all.json") == []
+    assert examine_meta(tmp_path / "meta_all.json")[1] == []
 
 
 def test_order_of_the_file_is_kept(tmp_path):
@@ -68,8 +68,8 @@ def test_bad_entries_name_file_and_key(tmp_path, bad, message):
 
 def test_every_problem_is_reported(tmp_path):
     path = write(tmp_path / "m.json", {"a": entry(text=""), "b": entry(), "c": entry(split=None, start_sec=99)})
-    problems = check_meta(path)
-    assert len(problems) == 4
+    videos, problems = examine_meta(path)
+    assert [v.key for v in videos] == ["b"] and len(problems) == 4
     assert [problem.split(": ")[1] for problem in problems] == ["a", "c", "c", "c"]
     with pytest.raises(CootmartError, match="and 3 more problems"):
         load_meta(path)
@@ -95,8 +95,8 @@ def test_bad_files(tmp_path, content):
     (tmp_path / "m.json").write_bytes(content)
     with pytest.raises(CootmartError, match=r"m\.json"):
         load_meta(tmp_path / "m.json")
-    assert check_meta(tmp_path / "m.json")
-    assert "no such file" in check_meta(tmp_path / "none.json")[0]
+    assert examine_meta(tmp_path / "m.json")[1]
+    assert "no such file" in examine_meta(tmp_path / "none.json")[1][0]
 
 
 def test_select_names_the_splits(tmp_path):
