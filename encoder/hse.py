@@ -50,6 +50,6 @@ class HseModel(PairEncoder):
         self.text_local = GruNetwork(config.text_dim, config)
         self.text_global = GruNetwork(config.hidden_size, config)
 
-    def encode_high(self, network: nn.Module, low: Ragged, context: Tensor) -> Tensor:
-        """Clips of each video -> (B, D); the context plays no part."""
+    def encode_high(self, network: nn.Module, low: Ragged, context: Tensor, width: int) -> Tensor:
+        """Clips of each video -> (B, D); neither the context nor padding plays a part."""
         return network(low)

@@ -129,9 +129,12 @@ class GlobalNetwork(nn.Module):
         self.pooler = build_pooler(config.global_pooler, config)
         self.context = EncoderLayer(size, config.heads, config.ff_size, config.dropout) if config.context else None
 
-    def forward(self, low: Ragged, context: Tensor) -> Tensor:
-        """Clips (N, D) of B videos and their contexts (B, D) -> (B, 2D): ``[pooled, contextual]``."""
-        packed = Layout.packed(low.lengths, self.width)
+    def forward(self, low: Ragged, context: Tensor, width: int = 0) -> Tensor:
+        """Clips (N, D) of B videos and their contexts (B, D) -> (B, 2D): ``[pooled, contextual]``.
+
+        Videos are padded up to the longest of them, or to ``width`` if that is more.
+        """
+        packed = Layout.packed(low.lengths, max(self.width, width))
         layout = Layout.padded(low.lengths, packed.width)
         hidden, layout = self.transformer(self.norm_input(packed.pad(low.values).flatten(0, 1)), layout)
         pooled = self.pooler(hidden, layout)
@@ -149,25 +152,25 @@ class PairEncoder(nn.Module):
     text_local: nn.Module
     text_global: nn.Module
 
-    def encode_video(self, whole: Ragged, clips: Ragged, clip_num: Tensor) -> ModalityOutput:
+    def encode_video(self, whole: Ragged, clips: Ragged, clip_num: Tensor, width: int = 0) -> ModalityOutput:
         """Frames of whole videos (B sequences) and of their clips (N sequences) -> embeddings."""
-        return self._encode(self.video_local, self.video_global, whole, clips, clip_num)
+        return self._encode(self.video_local, self.video_global, whole, clips, clip_num, width)
 
-    def encode_text(self, paragraphs: Ragged, sentences: Ragged, sentence_num: Tensor) -> ModalityOutput:
+    def encode_text(self, whole: Ragged, sentences: Ragged, sentence_num: Tensor, width: int = 0) -> ModalityOutput:
         """Words of whole paragraphs (B sequences) and of their sentences (N sequences) -> embeddings."""
-        return self._encode(self.text_local, self.text_global, paragraphs, sentences, sentence_num)
+        return self._encode(self.text_local, self.text_global, whole, sentences, sentence_num, width)
 
-    def encode_high(self, network: nn.Module, low: Ragged, context: Tensor) -> Tensor:
+    def encode_high(self, network: nn.Module, low: Ragged, context: Tensor, width: int) -> Tensor:
         """Low-level embeddings of each video and its context (B, D) -> high-level embedding (B, D or 2D)."""
-        return network(low, context)
+        return network(low, context, width)
 
-    def _encode(self, local, upper, whole: Ragged, parts: Ragged, counts: Tensor) -> ModalityOutput:
+    def _encode(self, local, upper, whole: Ragged, parts: Ragged, counts: Tensor, width: int) -> ModalityOutput:
         context, low = local(whole), local(parts)
-        return ModalityOutput(self.encode_high(upper, Ragged(low, counts), context), low, context)
+        return ModalityOutput(self.encode_high(upper, Ragged(low, counts), context, width), low, context)
 
     def forward(self, batch: Batch) -> CootOutput:
-        video = self.encode_video(batch.vid, batch.clip, batch.clip_num)
-        text = self.encode_text(batch.par, batch.sent, batch.clip_num)
+        video = self.encode_video(batch.vid, batch.clip, batch.clip_num, batch.width)
+        text = self.encode_text(batch.par, batch.sent, batch.clip_num, batch.width)
         return CootOutput(video, text, batch.clip_num)
 
 

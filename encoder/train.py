@@ -14,8 +14,9 @@ from encoder.data.ragged import Batch
 from encoder.embed import gather
 from encoder.folder import encoder_card, save_encoder
 from encoder.losses import coot_loss, mean_position
-from encoder.model import build_model
+from encoder.model import CootOutput, ModalityOutput, build_model
 from encoder.retrieval import best_epoch_score, evaluate
+from training import parallel
 from training.loop import fit, pick_device, seed_everything
 from training.optim import build_optimizer
 from training.schedule import Plateau
@@ -25,10 +26,12 @@ class EncoderStage:
     """Model, data and scores of one encoder run (a `training.loop.Stage`)."""
 
     title = "encoder"
+    data_parallel = True
 
     def __init__(self, config: EncoderConfig, train: EncoderDataset, val: EncoderDataset, device: torch.device):
         self.config, self.device = config, device
-        self.train_batches = Loader(train, config.batch_size, shuffle=True, seed=config.loop.seed)
+        share = {"part": parallel.rank(), "parts": parallel.world_size()}
+        self.train_batches = Loader(train, config.batch_size, shuffle=True, seed=config.loop.seed, **share)
         self.val_batches = Loader(val, config.batch_size)
         self.model = build_model(config.model).to(device)
         self.optimizer = build_optimizer(self.model, config.optimizer)
@@ -41,7 +44,7 @@ class EncoderStage:
         return (batch.to(self.device) for batch in self.train_batches.epoch(epoch))
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        return coot_loss(self.model(batch), self.config.loss)
+        return coot_loss(gather_output(self.model(batch)), self.config.loss)
 
     def validate(self, epoch: int) -> dict[str, float]:
         """Loss and retrieval scores of the validation split; recalls are fractions."""
@@ -55,6 +58,15 @@ class EncoderStage:
 
     def save(self, folder: Path, metrics: dict[str, float]) -> None:
         save_encoder(folder, self.model, self.config, encoder_card(self.config, metrics))
+
+
+def gather_output(output: CootOutput) -> CootOutput:
+    """The embeddings of all processes' shares of a batch, so that every video and clip is a negative of every other."""
+
+    def joint(own: ModalityOutput) -> ModalityOutput:
+        return ModalityOutput(*map(parallel.gather_rows, (own.high, own.low, own.context)))
+
+    return CootOutput(joint(output.video), joint(output.text), parallel.gather_rows(output.clip_num))
 
 
 def train(config: EncoderConfig, run: Path, resume: bool = False) -> list[dict[str, float]]:

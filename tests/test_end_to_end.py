@@ -19,7 +19,7 @@ TINY = """
     encoder.loop.epochs=2 encoder.batch_size=8
     captioner.model.hidden_size=16 captioner.model.intermediate_size=16 captioner.model.word_vec_size=16
     captioner.model.n_heads=2 captioner.loop.epochs=2 captioner.loop.validate_from=0 captioner.batch_size=8
-""".split()
+""".split()  # noqa: SIM905
 
 
 def run_demo(folder: Path) -> dict:

@@ -19,10 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training import parallel
 from training.ema import ExponentialMovingAverage
 from training.errors import CootmartError
 from training.files import atomic_path
 from training.memory import keep_freed_memory
+from training.parallel import pick_device as pick_device
 from training.progress import Progress
 from training.schedule import Schedule
 
@@ -55,6 +57,8 @@ class Stage(Protocol):
     """What is trained: the loop asks for batches, losses and scores and knows nothing else about it."""
 
     title: str
+    data_parallel: bool
+    """whether `batches` are this process's share and `loss` is the joint one (`training.parallel`); False if absent"""
     model: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: Schedule
@@ -92,11 +96,6 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def pick_device() -> torch.device:
-    """The first GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def fit(stage: Stage, config: LoopConfig, run: Path, resume: bool = False) -> list[dict[str, float]]:
     """Train ``stage`` and leave its best epoch in ``run``.
 
@@ -110,15 +109,18 @@ def fit(stage: Stage, config: LoopConfig, run: Path, resume: bool = False) -> li
         One dictionary an epoch: losses, rates, times, and validation scores where it was validated.
 
     Raises:
-        CootmartError: the loss is not finite, or there is nothing to resume.
+        CootmartError: the loss is not finite, there is nothing to resume, or several processes were started for a
+            stage that trains in one.
     """
+    if parallel.world_size() > 1:
+        _start_together(stage, config)
     keep_freed_memory()
     ema = ExponentialMovingAverage(stage.model, config.ema_decay) if config.ema_decay else None
     at, history = Progression(), []
     if resume:
         at, history = _load_last(run, stage, ema)
     total = config.epochs * stage.steps_per_epoch()
-    with Progress(stage.title, total) as bar:
+    with Progress(stage.title, total, shown=parallel.rank() == 0) as bar:
         bar.advance(at.epoch * stage.steps_per_epoch())
         while at.epoch < config.epochs and at.epoch - 1 - max(at.best_epoch, 0) < config.patience:
             started = time.monotonic()
@@ -135,6 +137,12 @@ def fit(stage: Stage, config: LoopConfig, run: Path, resume: bool = False) -> li
     return history
 
 
+def _start_together(stage: Stage, config: LoopConfig) -> None:
+    if not getattr(stage, "data_parallel", False):
+        raise CootmartError(f"{stage.title}: trains in one process; start it without `accelerate launch`")
+    torch.manual_seed(config.seed + parallel.rank())  # dropout differs from process to process; the first keeps its own
+
+
 def _train_epoch(stage: Stage, config: LoopConfig, ema, at: Progression, bar: Progress) -> dict[str, float]:
     stage.model.train()
     sums: dict[str, Tensor] = {}
@@ -148,6 +156,7 @@ def _train_epoch(stage: Stage, config: LoopConfig, ema, at: Progression, bar: Pr
             loss, parts = stage.loss(batch)
         stage.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        parallel.sum_gradients(stage.model)
         if config.clip_gradient > 0:
             torch.nn.utils.clip_grad_norm_(stage.model.parameters(), config.clip_gradient)
         stage.optimizer.step()
@@ -177,11 +186,12 @@ def _validate(stage: Stage, config: LoopConfig, ema, at: Progression, run: Path)
     stage.model.eval()
     with ema.applied(stage.model) if ema else nullcontext():
         with torch.inference_mode():
-            metrics = stage.validate(at.epoch)
+            metrics = parallel.from_first(lambda: stage.validate(at.epoch))
         improved = at.best_epoch < 0 or metrics["score"] > at.best_score * (1 + config.min_improvement)
         if improved:
             at.best_epoch, at.best_score = at.epoch, metrics["score"]
-            stage.save(run, metrics)
+            if parallel.rank() == 0:
+                stage.save(run, metrics)
     stage.schedule.epoch_end(at.epoch, improved)
     scores = {f"val_{name}": value for name, value in metrics.items()}
     return scores | {"best": improved, "val_seconds": time.monotonic() - started}
@@ -200,10 +210,12 @@ def _save_last(run: Path, stage: Stage, ema, at: Progression, history: list[dict
         "optimizer": stage.optimizer.state_dict(),
         "schedule": stage.schedule.state_dict(),
         "ema": ema.state_dict() if ema else {},
-        "random": torch.get_rng_state(),
+        "random": parallel.from_all(torch.get_rng_state()),
     }
     if torch.cuda.is_available():
-        state["random_cuda"] = torch.cuda.get_rng_state()
+        state["random_cuda"] = parallel.from_all(torch.cuda.get_rng_state())
+    if parallel.rank():
+        return
     with atomic_path(run / "last" / "state.pt") as beside:
         torch.save(state, beside)
     with atomic_path(run / "metrics.jsonl") as beside:
@@ -221,7 +233,9 @@ def _load_last(run: Path, stage: Stage, ema) -> tuple[Progression, list[dict]]:
     stage.schedule.load_state_dict(state["schedule"])
     if ema:
         ema.load_state_dict(state["ema"])
-    torch.set_rng_state(state["random"].cpu())
+    if len(state["random"]) != parallel.world_size():
+        raise CootmartError(f"{path}: written by {len(state['random'])} processes; resume with as many")
+    torch.set_rng_state(state["random"][parallel.rank()].cpu())
     if "random_cuda" in state:
-        torch.cuda.set_rng_state(state["random_cuda"].cpu())
+        torch.cuda.set_rng_state(state["random_cuda"][parallel.rank()].cpu())
     return Progression(**state["progress"]), state["history"]

@@ -16,15 +16,18 @@ class Progress:
     """A counter from 0 to ``total`` that shows how far a step is and how long it will still take.
 
     Use as a context manager: ``with Progress("decoding", total=200) as bar: ... bar.advance()``.
+
+    Args:
+        shown: False counts in silence.
     """
 
-    def __init__(self, title: str, total: int) -> None:
-        self.title, self.total, self.done, self.note = title, total, 0, ""
+    def __init__(self, title: str, total: int, shown: bool = True) -> None:
+        self.title, self.total, self.done, self.note, self.shown = title, total, 0, "", shown
         self.started = self.last_line = time.monotonic()
         self.bar = None
 
     def __enter__(self) -> Progress:
-        if sys.stderr.isatty():
+        if self.shown and sys.stderr.isatty():
             self.bar, self.task = _rich_bar(self.title, self.total)
         return self
 
@@ -49,6 +52,8 @@ class Progress:
         return spent / max(self.done, 1) * (self.total - self.done)
 
     def _print(self, text: str) -> None:
+        if not self.shown:
+            return
         parts = [self.title, f"{self.done}/{self.total}", text, self.note]
         print("  ".join(part for part in parts if part), file=sys.stderr, flush=True)
 

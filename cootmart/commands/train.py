@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, once or with several seeds, and print the scores of the best epochs."""
-    from training import config
+    from training import config, parallel
     from training.errors import CootmartError
 
     if args.runs < 1:
@@ -32,12 +32,18 @@ def run(args: argparse.Namespace) -> int:
         settings = replace(first, loop=replace(first.loop, seed=seed))
         out = args.out if args.runs == 1 else args.out / f"seed{seed}"
         best.append(_best(train(settings, out, args.resume)))
-        print(f"model folder: {out}")
-    several = f", mean +- deviation of {args.runs} seeds" if args.runs > 1 else ""
+        if parallel.rank() == 0:
+            print(f"model folder: {out}")
+    if parallel.rank() == 0:
+        _print(best)
+    return 0
+
+
+def _print(best: list[dict[str, float]]) -> None:
+    several = f", mean +- deviation of {len(best)} seeds" if len(best) > 1 else ""
     print(f"validation scores of the best epoch{several}")
     for name in best[0]:
         print(f"  {name:28} {_summary([scores[name] for scores in best])}")
-    return 0
 
 
 def _stage(name: str):

@@ -139,8 +139,8 @@ class EncoderDataset:
         return Sample(video.key, whole, clips, *self.words.read(video.key))
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples to one batch without padding, in float32."""
+def collate(samples: Sequence[Sample], width: int = 0) -> Batch:
+    """Samples to one batch without padding, in float32; ``width`` as in `Batch`."""
     return Batch(
         keys=[sample.key for sample in samples],
         vid=Ragged.cat([sample.vid for sample in samples]),
@@ -148,6 +148,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         par=Ragged.cat([sample.par for sample in samples]),
         sent=Ragged.cat([sentence for sample in samples for sentence in sample.sents]),
         clip_num=torch.tensor([len(sample.clips) for sample in samples], dtype=torch.int64),
+        width=width,
     )
 
 
@@ -160,6 +161,8 @@ class Loader:
         shuffle: a new order in each epoch; else the order of the file.
         seed: of the order and of random frames, together with the epoch and the video.
         drop_last: leave out a last batch that is not full (the published runs keep it).
+        part: which of ``parts`` equal shares of each batch to load, from 0.
+        parts: processes that share the batches.
     """
 
     def __init__(
@@ -169,11 +172,19 @@ class Loader:
         shuffle: bool = False,
         seed: int = 0,
         drop_last: bool = False,
+        part: int = 0,
+        parts: int = 1,
     ) -> None:
         if batch_size < 1:
             raise CootmartError(f"batch_size: found {batch_size}, expected at least 1")
-        self.dataset, self.batch_size = dataset, batch_size
+        self.dataset, self.batch_size, self.part, self.parts = dataset, batch_size, part, parts
         self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
+        smallest = min(map(len, self._batches(0)), default=parts)
+        if smallest < parts:
+            raise CootmartError(
+                f"batch_size {batch_size}: a batch has {smallest} of {len(dataset)} videos, fewer than the {parts} "
+                "processes; change batch_size, or start fewer"
+            )
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.dataset), self.batch_size)
@@ -199,9 +210,12 @@ class Loader:
         return [order[at * self.batch_size : (at + 1) * self.batch_size] for at in range(len(self))]
 
     def _load(self, chosen: np.ndarray, epoch: int) -> Batch:
+        width = max(len(self.dataset.videos[i].segments) for i in chosen)
+        chosen = np.array_split(chosen, self.parts)[self.part]
         draw = self.dataset.random_frames
         rngs = (np.random.default_rng((self.seed, epoch, int(i))) if draw else None for i in chosen)
-        return collate([self.dataset.sample(int(i), rng) for i, rng in zip(chosen, rngs, strict=True)])
+        samples = [self.dataset.sample(int(i), rng) for i, rng in zip(chosen, rngs, strict=True)]
+        return collate(samples, width if self.parts > 1 else 0)
 
 
 def open_split(

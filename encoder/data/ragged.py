@@ -65,6 +65,7 @@ class Batch:
         par: B word sequences, whole paragraphs.
         sent: N word sequences.
         clip_num: (B,) int64 clips a video; N = ``clip_num.sum()``.
+        width: clips of the longest video of the whole batch, where this is one process's share of it; else 0.
     """
 
     keys: list[str]
@@ -73,11 +74,12 @@ class Batch:
     par: Ragged
     sent: Ragged
     clip_num: Tensor
+    width: int = 0
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
         moved = (part.to(device) for part in (self.vid, self.clip, self.par, self.sent))
-        return Batch(self.keys, *moved, self.clip_num.to(device, non_blocking=True))
+        return Batch(self.keys, *moved, self.clip_num.to(device, non_blocking=True), self.width)
 
 
 def key_mask(lengths: Tensor, longest: int) -> Tensor:

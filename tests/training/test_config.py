@@ -57,7 +57,7 @@ def test_saved_is_loaded(tmp_path):
     ],
 )
 def test_wrong_options_are_named(tmp_path, text, overrides, said):
-    with pytest.raises(CootmartError, match="run.yaml|override") as caught:
+    with pytest.raises(CootmartError, match=r"run\.yaml|override") as caught:
         config.load(Outer, write(tmp_path, text), overrides)
     assert said in str(caught.value)
 
