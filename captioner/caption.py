@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.data import Item, collate
-from captioner.decoding import generate
+from captioner.decoding import generate, write_steps
 from captioner.folder import load_captioner
 from captioner.models import Captioner
 from captioner.submission import submission
@@ -56,6 +56,32 @@ def caption_embeddings(
     Raises:
         CootmartError: the embeddings have another width than the model was trained on.
     """
+    return caption_items(model, vocabulary, _items(config, embeddings), decoding or config.decoding)
+
+
+def stream_captions(
+    model: Captioner,
+    vocabulary: Vocabulary,
+    config: CaptionerConfig,
+    embeddings: Embeddings,
+    decoding: DecodingOptions | None = None,
+) -> Iterator[list[str]]:
+    """Write the sentences of the one video in ``embeddings`` and yield each as soon as it is made.
+
+    Yields:
+        For every clip its sentence, and with beam search up to ``n_best`` - 1 other ways to say it behind.
+
+    Raises:
+        CootmartError: as `caption_embeddings`.
+    """
+    batch = collate(_items(config, embeddings)).to(next(model.parameters()).device)
+    for step in write_steps(model, batch, decoding or config.decoding):
+        for hypotheses in step:
+            yield [vocabulary.decode(words) for words in hypotheses]
+
+
+def _items(config: CaptionerConfig, embeddings: Embeddings) -> list[Item]:
+    """The videos of ``embeddings`` that have clips."""
     kind, expected = config.data.features, config.model.video_feature_size
     items = [Item.without_text(key, embeddings.features(key, kind)) for key in embeddings.keys]
     items = [item for item in items if item.features]
@@ -65,7 +91,7 @@ def caption_embeddings(
             f"{embeddings.path}: features `{kind}` are {found} wide, the captioner expects {expected}; "
             "were they made by the encoder it was trained with?"
         )
-    return caption_items(model, vocabulary, items, decoding or config.decoding)
+    return items
 
 
 def caption_file(

@@ -196,7 +196,11 @@ class DataConfig:
     encoder: str = ""
     """model folder of the encoder, copied into the captioner's so that it can caption video files"""
     segment_seconds: float = 10.0
-    """mean length of a segment; training takes it from the annotations"""
+    """mean length of a segment; training takes it and the next two from the annotations"""
+    segment_deviation: float = 5.0
+    """standard deviation of that length, seconds"""
+    segment_pause: float = 0.0
+    """mean time between segments, seconds"""
 
 
 @dataclass(frozen=True)

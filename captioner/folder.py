@@ -40,7 +40,7 @@ def _copy_encoder(source: Path, target: Path) -> None:
     if not (source / "model.safetensors").exists():
         raise CootmartError(f"data.encoder: {source} has no model.safetensors; expected an encoder's model folder")
     for path in source.iterdir():
-        if path.is_file() and path.suffix in (".yaml", ".safetensors", ".md"):
+        if path.is_file() and path.suffix in (".yaml", ".safetensors", ".json", ".md"):
             with atomic_path(target / path.name) as beside:
                 shutil.copyfile(path, beside)
 

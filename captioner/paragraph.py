@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+
+FEW = 4
+"""sentences below which likeness tells nothing"""
+SAME = 0.8
+MOST = 0.8
+"""share of the sentences"""
 
 
 @dataclass(frozen=True)
@@ -14,6 +21,8 @@ class Sentence:
     start: float
     end: float
     text: str
+    alternatives: tuple[str, ...] = ()
+    """other ways to say it, best first, where beam search was asked for several"""
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,8 @@ class Paragraph:
 
     video: str
     sentences: tuple[Sentence, ...]
+    warnings: tuple[str, ...] = ()
+    """reasons to doubt it"""
 
     @property
     def text(self) -> str:
@@ -44,10 +55,33 @@ def to_txt(paragraph: Paragraph) -> str:
 
 
 def to_json(paragraph: Paragraph) -> str:
-    """``{"video", "text", "sentences": [{"start", "end", "text"}]}``."""
+    """``{"video", "text", "sentences": [{"start", "end", "text"}]}``; ``alternatives`` and ``warnings`` if any."""
     value = {"video": paragraph.video, "text": paragraph.text}
-    value["sentences"] = [asdict(sentence) for sentence in paragraph.sentences]
+    value["sentences"] = [_without_empty(asdict(sentence)) for sentence in paragraph.sentences]
+    value |= {"warnings": paragraph.warnings} if paragraph.warnings else {}
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def _without_empty(values: dict) -> dict:
+    return {name: value for name, value in values.items() if name != "alternatives" or value}
+
+
+def alike(paragraph: Paragraph) -> str | None:
+    """A warning where nearly all sentences say the same, None where they do not.
+
+    Two sentences say the same where at least `SAME` of the words of either are words of both (Jaccard index).
+    """
+    words = [frozenset(sentence.text.split()) for sentence in paragraph.sentences]
+    if len(words) < FEW:
+        return None
+    usual = Counter(words).most_common(1)[0][0]
+    same = sum(len(w & usual) >= SAME * len(w | usual) for w in words)
+    if same < MOST * len(words):
+        return None
+    return (
+        f"{same} of {len(words)} sentences are nearly alike: the video may show what the captioner was not trained on, "
+        "or the segments are too short to tell apart; try longer ones, or other decoding options"
+    )
 
 
 def to_srt(paragraph: Paragraph) -> str:

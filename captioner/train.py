@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -40,7 +41,8 @@ class CaptionData:
     train: CaptionDataset
     val: CaptionDataset
     references: list[dict]
-    segment_seconds: float
+    lengths: dict[str, float]
+    """of the training segments, as `DataConfig` names them"""
 
 
 def open_data(config: CaptionerConfig) -> CaptionData:
@@ -59,8 +61,19 @@ def open_data(config: CaptionerConfig) -> CaptionData:
         CaptionDataset.build(train, train_features, vocabulary, max_t_len, data.max_n_sen),
         CaptionDataset.build(val, val_features, vocabulary, max_t_len, data.max_n_sen_val),
     )
-    lengths = [end - start for annotation in train for start, end in annotation.timestamps]
-    return CaptionData(vocabulary, *datasets, _references(data, val), float(np.mean(lengths)))
+    return CaptionData(vocabulary, *datasets, _references(data, val), segment_lengths(train))
+
+
+def segment_lengths(annotations: list[Annotation]) -> dict[str, float]:
+    """Mean and standard deviation of segment lengths and mean pause between segments, seconds."""
+    times = [annotation.timestamps for annotation in annotations]
+    lengths = [end - start for video in times for start, end in video]
+    pauses = [max(0.0, after[0] - before[1]) for video in times for before, after in itertools.pairwise(video)]
+    return {
+        "segment_seconds": float(np.mean(lengths)),
+        "segment_deviation": float(np.std(lengths)),
+        "segment_pause": float(np.mean(pauses or [0.0])),
+    }
 
 
 def _features(
@@ -142,7 +155,7 @@ def resolve(config: CaptionerConfig, data: CaptionData) -> CaptionerConfig:
             f"{config.data.val_embeddings}: features are {data.val.feature_size} wide, those of "
             f"{config.data.train_embeddings} {data.train.feature_size}; embed both with the same encoder"
         )
-    return replace(config, model=model, data=replace(config.data, segment_seconds=data.segment_seconds))
+    return replace(config, model=model, data=replace(config.data, **data.lengths))
 
 
 def _start_from_glove(model: Captioner, config: CaptionerConfig, vocabulary: Vocabulary) -> None:

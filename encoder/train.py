@@ -16,6 +16,7 @@ from encoder.folder import encoder_card, save_encoder
 from encoder.losses import coot_loss, mean_position
 from encoder.model import CootOutput, ModalityOutput, build_model
 from encoder.retrieval import best_epoch_score, evaluate
+from encoder.unseen import learn_from_videos
 from training import parallel
 from training.loop import fit, pick_device, seed_everything
 from training.optim import build_optimizer
@@ -80,4 +81,7 @@ def train(config: EncoderConfig, run: Path, resume: bool = False) -> list[dict[s
     """
     seed_everything(config.loop.seed)
     data = open_splits(config.data, config.model.video_dim, config.model.text_dim)
-    return fit(EncoderStage(config, *data, pick_device()), config.loop, Path(run), resume)
+    history = fit(EncoderStage(config, *data, pick_device()), config.loop, Path(run), resume)
+    if parallel.rank() == 0:
+        learn_from_videos(run, data[0].videos, data[0].frames, config.loop.seed)
+    return history

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.files import write_bytes
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.console import Group
 
 # Metric, its name in the published tables, and its factor there.
@@ -52,6 +53,9 @@ class ScoreCard:
         level: ``paragraph``, or ``sentence`` where each sentence is compared with the reference of its segment.
         ids: ``robust`` or ``official``: how predictions find their references.
         per_video: the metrics that exist for one video (or sentence) alone.
+        counts_per_video: ``Bleu`` (V, 10) and ``METEOR`` (V, 23), in the order of ``per_video``: of these two the score
+            of a corpus is no mean over videos but a formula of summed counts (see `evaluation.significance`). Not in
+            the JSON.
     """
 
     metrics: Mapping[str, float]
@@ -67,6 +71,7 @@ class ScoreCard:
     missing: Sequence[str] = ()
     extra: Sequence[str] = ()
     per_video: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False)
+    counts_per_video: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def complete(self) -> bool:
@@ -75,7 +80,11 @@ class ScoreCard:
 
     def to_json(self) -> str:
         """Everything as JSON text; a number that is not finite is null."""
-        return json.dumps(_finite(asdict(self)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(_finite(self.to_dict()), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the counts of each video."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "counts_per_video"}
 
     def save(self, path: str | Path) -> None:
         """Write `to_json` to ``path``, whole or not at all."""

@@ -11,11 +11,12 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the job; nothing heavy is imported."""
-    parser.add_argument("predictions", type=Path, help="submission, {video: [sentence, ...]} or {video: paragraph}")
+    parser.add_argument(
+        "predictions", type=Path, nargs="?", help="submission, {video: [sentence, ...]} or {video: paragraph}"
+    )
     parser.add_argument(
         "--references",
         nargs="+",
-        required=True,
         metavar="F",
         help="one or more reference files, or youcook2-val, ae-val, ae-test together with --annotations",
     )
@@ -45,9 +46,15 @@ def run(args: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
+    from evaluation.errors import EvaluationError
     from evaluation.predictions import Predictions
     from evaluation.scorer import METRICS, Scorer
 
+    if not args.predictions or not args.references:
+        raise EvaluationError(
+            "score: expected predictions and --references, for example: cootmart score predictions.json "
+            "--references captioning_val_para.json"
+        )
     references = _references(args)
     options = {"ids": args.ids, "level": args.level, "split": args.split or "", "timeout": args.timeout}
     with Scorer(references, args.metrics or METRICS, training=_training(args), **options) as scorer:

@@ -23,6 +23,7 @@ class NgramScores:
 
     bleu: np.ndarray  # (4,) of the corpus
     bleu_each: np.ndarray  # (V, 4) of each text
+    bleu_counts: np.ndarray  # (V, 10) `bleu_score` of their sum is `bleu`
     cider: np.ndarray  # (V,)
 
 
@@ -138,8 +139,8 @@ class NgramReferences:
             keys, count = np.unique(text[start] << 32 | rank, return_counts=True)
             correct[:, n - 1] = _clipped(keys, count, order, len(hypotheses))
             cosine[..., n - 1] = self._cosine(keys, count, order)
-        bleu, bleu_each = self._bleu(correct, lengths)
-        return NgramScores(bleu, bleu_each, self._cider(cosine, lengths))
+        counts = self._bleu_counts(correct, lengths)
+        return NgramScores(bleu_score(counts.sum(0)), bleu_score(counts), counts, self._cider(cosine, lengths))
 
     def _cosine(self, keys: np.ndarray, count: np.ndarray, order: _Order) -> np.ndarray:
         """Clipped similarity (V, R) of the tf-idf vectors of one order."""
@@ -162,15 +163,14 @@ class NgramReferences:
         each = cosine.mean(-1) * np.exp(-(delta**2) / (2 * SIGMA**2))  # 0 where there is no reference
         return 10.0 * each.sum(1) / (self._texts >= 0).sum(1)
 
-    def _bleu(self, correct: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _bleu_counts(self, correct: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         reference = self._lengths[self._texts]  # (V, R)
         distance = np.where(
             self._texts >= 0, abs(reference - lengths[:, None]) << 32 | reference, np.iinfo(np.int64).max
         )
         closest = distance.min(1) & 0xFFFFFFFF  # of two equally close lengths the shorter
         guess = np.maximum(lengths[:, None] - np.arange(MAX_N), 0)
-        corpus = _bleu(correct.sum(0), guess.sum(0), lengths.sum(), closest.sum())
-        return corpus, _bleu(correct, guess, lengths, closest)
+        return np.concatenate([correct, guess, lengths[:, None], closest[:, None]], axis=1)
 
 
 def _clipped(keys: np.ndarray, count: np.ndarray, order: _Order, size: int) -> np.ndarray:
@@ -179,8 +179,14 @@ def _clipped(keys: np.ndarray, count: np.ndarray, order: _Order, size: int) -> n
     return np.bincount(keys >> 32, matched, minlength=size).astype(np.int64)
 
 
-def _bleu(correct: np.ndarray, guess: np.ndarray, length: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """BLEU-1..4 (..., 4) with the brevity penalty (Papineni et al., ACL 2002)."""
+def bleu_score(counts: np.ndarray) -> np.ndarray:
+    """BLEU-1..4 (..., 4) with the brevity penalty (Papineni et al., ACL 2002) of texts, or of sums over texts.
+
+    Args:
+        counts: (..., 10) for n = 1..4 the n-grams that a reference has, then for n = 1..4 all n-grams; words of the
+            text, and words of the reference that is closest in length.
+    """
+    correct, guess, length, reference = counts[..., :4], counts[..., 4:8], counts[..., 8], counts[..., 9]
     precision = np.cumprod((correct + TINY) / (guess + SMALL), axis=-1) ** (1 / np.arange(1, MAX_N + 1))
     ratio = (length + TINY) / (reference + SMALL)
     return precision * np.where(ratio < 1, np.exp(1 - 1 / np.minimum(ratio, 1)), 1.0)[..., None]

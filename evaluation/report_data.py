@@ -57,6 +57,7 @@ class SystemRow:
     Attributes:
         values: one a metric; None where there is none.
         spread: standard deviation over runs, one a metric, or nothing.
+        details: small text below each value, one a metric, or nothing.
         note: a few words below the name.
         is_reference: a published number or a chance level: shown apart and never the best of its column.
     """
@@ -66,6 +67,7 @@ class SystemRow:
     spread: Sequence[float | None] = ()
     note: str = ""
     is_reference: bool = False
+    details: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def number(value: float | None, decimals: int = 1, unit: str = "") -> str:
     """``value`` for readers, or ``not run`` if there is none."""
     if not is_number(value):
         return "not run"
-    return f"{value:,.{decimals}f}{unit and chr(0x202F) + unit}"
+    return f"{round(value, decimals) + 0.0:,.{decimals}f}{unit and chr(0x202F) + unit}"  # + 0.0: no minus before 0
 
 
 def duration(seconds: float) -> str:

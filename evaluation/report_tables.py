@@ -92,10 +92,11 @@ def system_table(table: SystemTable, colours: Colours) -> Markup:
         EvaluationError: a row has not one value a metric.
     """
     for row in table.rows:
-        if len(row.values) != len(table.metrics) or len(row.spread) not in (0, len(table.metrics)):
+        found = len(row.values), len(row.spread), len(row.details)
+        if any(n not in (0, len(table.metrics)) for n in found) or len(row.values) != len(table.metrics):
             raise EvaluationError(
-                f"table {table.title!r}, row {row.name!r}: found {len(row.values)} values and {len(row.spread)} "
-                f"spreads, expected {len(table.metrics)} of each (or no spread)"
+                f"table {table.title!r}, row {row.name!r}: found {found[0]} values, {found[1]} spreads and {found[2]} "
+                f"details, expected {len(table.metrics)} of each (or no spread, no details)"
             )
     columns = [_Column(metric, [row.values[i] for row in table.rows if not row.is_reference], i)
                for i, metric in enumerate(table.metrics)]  # fmt: skip
@@ -142,6 +143,8 @@ def _cell(row: SystemRow, column: _Column) -> Markup:
     spread = row.spread[column.index] if row.spread else None
     if is_number(spread):
         parts.append(element("small", f"± {number(spread, column.metric.decimals)}"))
+    if row.details and row.details[column.index]:
+        parts += [element("small", text, class_="detail") for text in row.details[column.index].splitlines()]
     if not row.is_reference:
         parts.append(element("i", class_="meter", style=_percent(value, column.most), aria_hidden="true"))
     return element("td", *parts, class_="num")

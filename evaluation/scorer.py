@@ -95,13 +95,13 @@ class Scorer:
         key_of = self._keys(predicted)
         hypotheses = [letters_only(text) for text in self._hypotheses(predicted, key_of)]
         pending = self._start_meteor(hypotheses)
-        metrics, each = self._language(hypotheses)
+        metrics, each, counts = self._language(hypotheses)
         not_run: dict[str, str] = {}
         counted = self._counted(predicted, key_of)
         for add in (self._repetition, self._statistics):
             add(predicted, counted, metrics, each, not_run)
-        self._finish_meteor(pending, metrics, each, not_run)
-        return self._card(predicted, key_of, len(counted), metrics, each, not_run)
+        self._finish_meteor(pending, metrics, each, counts, not_run)
+        return self._card(predicted, key_of, len(counted), metrics, each, counts, not_run)
 
     def close(self) -> None:
         """End the Java process, unless it came from the caller."""
@@ -130,11 +130,13 @@ class Scorer:
         padded = ((*said[video], *[""] * length)[:length] for video, length in self._lengths.items())
         return [sentence for sentences in padded for sentence in sentences]
 
-    def _language(self, hypotheses: list[str]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    def _language(self, hypotheses: list[str]) -> tuple[dict[str, float], dict[str, np.ndarray], dict[str, np.ndarray]]:
         metrics: dict[str, float] = {}
         each: dict[str, np.ndarray] = {}  # (V,) of each metric
+        counts: dict[str, np.ndarray] = {}  # (V, k) of those that are a formula of sums
         ngrams = self._ngrams.score(hypotheses) if self._ngrams else None
         if "Bleu" in self._metrics:
+            counts["Bleu"] = ngrams.bleu_counts
             for n in range(4):
                 metrics[f"Bleu_{n + 1}"], each[f"Bleu_{n + 1}"] = float(ngrams.bleu[n]), ngrams.bleu_each[:, n]
         if self._rouge:
@@ -142,21 +144,23 @@ class Scorer:
         if "CIDEr" in self._metrics:
             each["CIDEr"] = ngrams.cider
         metrics |= {name: float(each[name].mean()) for name in ("ROUGE_L", "CIDEr") if name in each}
-        return metrics, each
+        return metrics, each, counts
 
     def _start_meteor(self, hypotheses: list[str]) -> Future[np.ndarray] | None:
         return self._meteor.submit(self._texts, hypotheses) if "METEOR" in self._metrics else None
 
     @staticmethod
-    def _finish_meteor(pending: Future[np.ndarray] | None, metrics: dict, each: dict, not_run: dict) -> None:
+    def _finish_meteor(
+        pending: Future[np.ndarray] | None, metrics: dict, each: dict, counts: dict, not_run: dict
+    ) -> None:
         if pending is None:
             return
         try:
-            counts = pending.result()  # (V, 23)
+            counts["METEOR"] = found = pending.result()  # (V, 23)
         except EvaluationError as error:
             not_run["METEOR"] = str(error)
             return
-        metrics["METEOR"], each["METEOR"] = float(meteor_score(counts.sum(0))), meteor_score(counts)
+        metrics["METEOR"], each["METEOR"] = float(meteor_score(found.sum(0))), meteor_score(found)
 
     def _counted(self, predicted: Predictions, key_of: Mapping[str, str]) -> dict[str, str]:
         """Video to key of what R@n and the statistics are about: the videos with a prediction."""
@@ -198,6 +202,7 @@ class Scorer:
         num_counted: int,
         metrics: dict,
         each: dict,
+        counts_per_video: dict,
         not_run: dict,
     ) -> ScoreCard:
         missing = [video for video in self._videos if video not in key_of]
@@ -226,6 +231,7 @@ class Scorer:
             missing=missing,
             extra=extra,
             per_video=self._per_video(each),
+            counts_per_video=counts_per_video,
         )
 
     def _sentence_counts(self, predicted: Predictions, key_of: Mapping[str, str]) -> dict[str, int]:

@@ -160,7 +160,7 @@ class Uncached:
         scores, _ = run_unpacked(self.model, state.video, padded, state.memory)
         return scores[:, self.config.max_v_len + n - 1]
 
-    def remember(self, video: Tensor, lengths: Tensor, text: Tensor, text_lengths: Tensor, memory) -> list:
+    def remember(self, video: Tensor, lengths: Tensor, text: Tensor, text_lengths: Tensor, memory, state=None) -> list:
         return run_unpacked(self.model, video, F.pad(text, (0, self.config.max_t_len - text.shape[1])), memory)[1]
 
 
@@ -175,9 +175,9 @@ def ready_to_write(model: Mart, batch: Batch) -> None:
         with torch.no_grad():
             model.decoder.bias[EOS] = (low + high) / 2
         if mean_words(generate(model, batch)) > MEAN_WORDS:
-            low = float(model.decoder.bias[EOS])
+            low = model.decoder.bias[EOS].item()
         else:
-            high = float(model.decoder.bias[EOS])
+            high = model.decoder.bias[EOS].item()
 
 
 def mean_words(paragraphs: list[list[list[int]]]) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -16,7 +19,7 @@ from captioner.models import Captioner
 from captioner.models.cache import select_rows
 from captioner.vocabulary import BOS, EOS
 
-__all__ = ["DecodingOptions", "generate"]
+__all__ = ["DecodingOptions", "generate", "write_steps"]
 
 
 @torch.inference_mode()
@@ -26,23 +29,33 @@ def generate(model: Captioner, batch: Batch, options: DecodingOptions | None = N
     Returns:
         For each video, in the order of ``batch.names``, for each sentence its word ids, without [BOS] and [EOS].
     """
-    options = options or DecodingOptions()
+    steps = write_steps(model, batch, options or DecodingOptions())
+    return batch.by_video([hypotheses[0] for step in steps for hypotheses in step])
+
+
+@torch.inference_mode()
+def write_steps(model: Captioner, batch: Batch, options: DecodingOptions) -> Iterator[list[list[list[int]]]]:
+    """Write the paragraphs of a batch and yield the sentences as they are made.
+
+    Yields:
+        For every row of the next sentences of ``batch`` its word ids, the best first and then, with beam search, up to
+        ``n_best`` - 1 others. A model without recurrence writes all sentences in one step.
+    """
     sampler = Sampler(options.temperature, options.top_p, options.seed, batch.video.device)
-    sentences: list[list[int]] = []
     history: list[list[int]] = [[] for _ in batch.names]
     memory = None
     for rows in _chunks(model, batch, options):
         n = rows.stop - rows.start
         video, lengths = batch.video[rows], batch.video_lengths[rows]
         memory = select_rows(memory, torch.arange(n, device=video.device))
-        text, text_lengths = _write(model, video, lengths, memory, history, options, sampler)
+        state = model.begin(video, lengths, memory)
+        text, text_lengths, others, state = _write(model, video, state, history, options, sampler)
         words = _words(text, text_lengths)
-        sentences += words
+        yield [[best, *rest] for best, rest in zip(words, others, strict=True)]
         if rows.stop < batch.n_sentences:
-            memory = model.remember(video, lengths, text, text_lengths, memory)
+            memory = model.remember(video, lengths, text, text_lengths, memory, state)
             for said, new in zip(history, words, strict=False):
                 said += new
-    return batch.by_video(sentences)
 
 
 def _chunks(model: Captioner, batch: Batch, options: DecodingOptions) -> tuple[slice, ...]:
@@ -54,24 +67,24 @@ def _chunks(model: Captioner, batch: Batch, options: DecodingOptions) -> tuple[s
 def _write(
     model: Captioner,
     video: Tensor,
-    lengths: Tensor,
-    memory: object,
+    state: Any,
     history: list[list[int]],
     options: DecodingOptions,
     sampler: Sampler,
-) -> tuple[Tensor, Tensor]:
-    """Text (R, n) and lengths (R,) of R sentences."""
+) -> tuple[Tensor, Tensor, list[list[list[int]]], Any]:
+    """Text (R, n) and lengths (R,) of R sentences, other ways to say each of them, and the state if it is of use."""
     filters = build_filters(options, history)
-    state = model.begin(video, lengths, memory)
     room = model.config.max_t_len
     if options.strategy == "beam":
         longest = min(options.max_length or room, room - 2)
         best = beam_search(model, state, video, filters, options, longest)
         text, text_lengths = pad_text([[BOS, *found[0].words, EOS] for found in best])
-        return text.to(video.device), text_lengths.to(video.device)
+        others = [[list(other.words) for other in found[1:]] for found in best]
+        return text.to(video.device), text_lengths.to(video.device), others, None
     longest = min(options.max_length or room, room - 1)
     choose = sampler if options.strategy == "sample" else most_probable
-    return one_by_one(model, state, video, filters, longest, choose)
+    text, text_lengths, state = one_by_one(model, state, video, filters, longest, choose)
+    return text, text_lengths, [[] for _ in video], state
 
 
 def _words(text: Tensor, lengths: Tensor) -> list[list[int]]:

@@ -32,8 +32,10 @@ def one_by_one(
     filters: Sequence[Filter],
     max_length: int,
     choose: Choice = most_probable,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Any]:
     """Write R sentences at once and stop when all have ended.
+
+    Whenever half of those that are computed have ended, they are left out.
 
     Args:
         state: from ``model.begin``.
@@ -43,19 +45,27 @@ def one_by_one(
     Returns:
         text: (R, n) [BOS] words [EOS] [PAD]...; a sentence that did not end has no [EOS].
         lengths: (R,) without padding.
+        state: of the sentences that were computed to the end.
     """
-    n_rows, sources = len(like), range(len(like))
-    text = torch.full((n_rows, 1), BOS, device=like.device)
-    ended = torch.zeros(n_rows, dtype=torch.bool, device=like.device)
-    lengths = torch.ones(n_rows, dtype=torch.int64, device=like.device)
+    rows = torch.arange(len(like), device=like.device)  # (R',) sentences in the state
+    sources = rows.tolist()
+    text = torch.full((len(like), 1), BOS, device=like.device)
+    ended = torch.zeros(len(like), dtype=torch.bool, device=like.device)
+    lengths = torch.ones(len(like), dtype=torch.int64, device=like.device)
     for _ in range(max_length):
-        scores = model.step(state, text[:, -1])
+        prefix = text[rows]
+        scores = model.step(state, prefix[:, -1])
         for restrict in filters:
-            restrict(scores, text, sources)
-        word = choose(scores).masked_fill(ended, PAD)
+            restrict(scores, prefix, sources)
+        word = torch.full_like(lengths, PAD).index_copy_(0, rows, choose(scores)).masked_fill_(ended, PAD)
         lengths += ~ended
         text = torch.cat([text, word[:, None]], dim=1)
-        ended |= word == EOS
-        if ended.all():
+        finished, ended = ended, ended | (word == EOS)  # of those finished, the model has read the [EOS]
+        n_left = len(like) - int(ended.sum())
+        if n_left == 0:
             break
-    return text, lengths
+        if 2 * n_left <= len(rows):
+            kept = finished[rows].logical_not().nonzero().squeeze(1)
+            state, rows = state.select(kept), rows[kept]
+            sources = rows.tolist()
+    return text, lengths, state

@@ -50,8 +50,14 @@ class Captioner(nn.Module, ABC):
     def step(self, state: Any, words: Tensor) -> Tensor:
         """Scores (R, V) of the word after ``words`` (R,), which are appended to ``state`` in place."""
 
-    def remember(self, video: Tensor, lengths: Tensor, text: Tensor, text_lengths: Tensor, memory: Any) -> Any:
-        """Memory after the sentences ``text`` (R, n), [BOS] and [EOS] included; None without recurrence."""
+    def remember(
+        self, video: Tensor, lengths: Tensor, text: Tensor, text_lengths: Tensor, memory: Any, state: Any = None
+    ) -> Any:
+        """Memory after the sentences ``text`` (R, n), [BOS] and [EOS] included; None without recurrence.
+
+        ``state`` is what `begin` and `step` left of writing these rows, if that is at hand: it spares work. Sentences
+        that had ended may have left it, but it was not reordered.
+        """
         return None
 
     def loss(self, batch: Batch) -> tuple[Tensor, int, Tensor]:

@@ -38,7 +38,10 @@ def projection(n_in: int, config: ModelConfig) -> nn.Sequential:
 
 
 def joint_linear(x: Tensor, *layers: nn.Linear) -> Tensor:
-    """Outputs of several linear layers on the same input side by side, by one matrix product."""
+    """Outputs of several linear layers on the same input side by side, by one matrix product.
+
+    It copies the weights, so it is for many rows; for the few rows of a decoding step the layers one by one are faster.
+    """
     weight = torch.cat([layer.weight for layer in layers])
     return F.linear(x, weight, torch.cat([layer.bias for layer in layers]))
 
@@ -82,14 +85,11 @@ class Attention(nn.Module):
 
     def keys(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Projected keys and values (T, H, L, D/H) of x (T, L, D)."""
-        key, value = joint_linear(x, self.key, self.value).chunk(2, dim=-1)
-        return split_heads(key, self.n_heads), split_heads(value, self.n_heads)
+        return split_heads(self.key(x), self.n_heads), split_heads(self.value(x), self.n_heads)
 
     def all(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Projected queries, keys and values (T, H, L, D/H) of x (T, L, D)."""
-        parts = joint_linear(x, self.query, self.key, self.value).chunk(3, dim=-1)
-        query, key, value = (split_heads(part, self.n_heads) for part in parts)
-        return query, key, value
+        return self.queries(x), *self.keys(x)
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from query (T, Lq, D) to memory (T, Lk, D)."""

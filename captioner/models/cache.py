@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,19 +15,20 @@ def select_rows(value: Any, rows: Tensor) -> Any:
         return value.index_select(0, rows)
     if isinstance(value, list | tuple):
         return type(value)(select_rows(item, rows) for item in value)
-    if isinstance(value, Rows):
-        chosen = {field.name: select_rows(getattr(value, field.name), rows) for field in fields(value)}
-        return type(value)(**chosen)
-    return value
+    return value.select(rows) if isinstance(value, Rows) else value
 
 
 @dataclass
 class Rows:
-    """Base of records whose tensors all have one row a sentence; rows can be repeated and reordered (beams)."""
+    """Base of records whose tensors have one row a sentence; rows can be repeated and reordered (beams)."""
+
+    shared: ClassVar[tuple[str, ...]] = ()
+    """fields that are the same for all rows"""
 
     def select(self, rows: Tensor) -> Any:
         """A new record with the given rows (R',) int64, which may repeat."""
-        return select_rows(self, rows)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return type(self)(**{k: v if k in self.shared else select_rows(v, rows) for k, v in values.items()})
 
 
 @dataclass
@@ -44,6 +45,13 @@ class KeyValueCache(Rows):
         size = like.shape[-1] // n_heads
         key, value = (like.new_zeros(n_rows, n_heads, room, size) for _ in range(2))
         return cls(key, value)
+
+    def select(self, rows: Tensor) -> KeyValueCache:
+        """A new cache with the given rows; only what has been stored is copied."""
+        chosen = [x.new_empty(len(rows), *x.shape[1:]) for x in (self.key, self.value)]
+        for new, old in zip(chosen, (self.key, self.value), strict=True):
+            new[:, :, : self.length] = old[:, :, : self.length].index_select(0, rows)
+        return KeyValueCache(*chosen, self.length)
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store (R, H, n, d) after what is there and return all keys and values so far (R, H, length, d)."""

@@ -59,13 +59,16 @@ class JointEmbeddings(WordEmbeddings):
         types = F.embedding((steps >= self.text_start).long(), self.token_type_embeddings.weight)
         return self._finish(self.words(ids) + video + types, steps)
 
-    def text(self, ids: Tensor, step: int) -> Tensor:
-        """The word at text position ``step`` of R sequences: (R,) -> (R, 1, D)."""
+    def text_constants(self, n: int) -> Tensor:
+        """What the first ``n`` text positions add to any word: (n, D)."""
         weight = self.video_embeddings[2].weight
         nothing = self.video_embeddings(weight.new_zeros(1, weight.shape[1]))
-        x = self.words(ids) + nothing + self.token_type_embeddings.weight[1]
-        position = torch.tensor(self.text_start + step, device=ids.device)
-        return self._finish(x, position)[:, None]
+        x = (nothing + self.token_type_embeddings.weight[1]).expand(n, -1)
+        return x if self.position_table is None else x + self.position_table[self.text_start : self.text_start + n]
+
+    def text(self, ids: Tensor, constant: Tensor) -> Tensor:
+        """The next word of R sequences: (R,) and the position's row of `text_constants` (D,) -> (R, 1, D)."""
+        return self.dropout(self.LayerNorm(self.words(ids) + constant))[:, None]
 
     def _finish(self, x: Tensor, steps: Tensor) -> Tensor:
         if self.position_table is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from captioner.batch import Batch, length_mask
@@ -32,9 +33,13 @@ class JointInput:
 class JointState(Rows):
     """Sentences being written: what each layer keeps of the positions so far."""
 
+    shared = ("constants", "video_mask")
+
     layers: list
     visible: Tensor | None  # (R, 1, 1, room) bool, real positions; None when all are
-    length: int  # text positions so far
+    constants: Tensor  # (Lt, D), see `JointEmbeddings.text_constants`
+    video_mask: Tensor  # (R, v + 2) bool, real video positions of all clips that `begin` saw
+    length: int = 0  # text positions so far
 
     def key_mask(self, n_seen: int) -> Tensor | None:
         """Visible ones of the first ``n_seen`` positions."""
@@ -99,15 +104,17 @@ class JointCaptioner(Captioner):
 
     def begin(self, video: Tensor, lengths: Tensor, memory: Any) -> JointState:
         x, real = self.embed_video(video, lengths)
-        room = x.shape[1] + self.config.max_t_len
-        visible = None
-        if real is not None:
-            visible = real.new_ones(len(x), 1, 1, room)
-            visible[:, 0, 0, : x.shape[1]] = real
-        layers = self.encoder.begin(x, real, room, memory)
-        return JointState(layers, visible, 0)
+        n_text = self.config.max_t_len
+        layers = self.encoder.begin(x, real, x.shape[1] + n_text, memory)
+        visible = None if real is None else F.pad(real, (0, n_text), value=True)[:, None, None]
+        mask = length_mask(lengths + 2, x.shape[1])
+        return JointState(layers, visible, self.embeddings.text_constants(n_text), mask)
 
     def step(self, state: JointState, words: Tensor) -> Tensor:
-        x = self.embeddings.text(words, state.length)
+        return self.scores(self.extend(state, words)[:, 0])
+
+    def extend(self, state: JointState, words: Tensor) -> Tensor:
+        """Hidden states (R, 1, D) of ``words`` (R,), appended to ``state``."""
+        x = self.embeddings.text(words, state.constants[state.length])
         state.length += 1
-        return self.scores(self.encoder.extend(x, state)[:, 0])
+        return self.encoder.extend(x, state)

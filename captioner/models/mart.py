@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from captioner.batch import Batch
+from captioner.batch import Batch, length_mask
 from captioner.config import ModelConfig
 from captioner.models.blocks import (
     Attention,
@@ -65,11 +65,26 @@ class MemoryUpdater(nn.Module):
         """Memory (R, M, D) after sentences with ``key`` and ``value`` (R, H, L, D/H), mask (R, 1, 1, L)."""
         attention = self.memory_update_attention
         summary = attention.attend(attention.queries(memory), key, value, mask)
-        from_memory = F.linear(memory, torch.cat([self.mc.weight, self.mz.weight]))
-        from_summary = joint_linear(summary, self.sc, self.sz)
-        candidate, gate = (from_memory + from_summary).chunk(2, dim=-1)
-        candidate = candidate.tanh()
-        return candidate + gate.sigmoid() * (memory - candidate)
+        candidate = (self.mc(memory) + self.sc(summary)).tanh()
+        gate = (self.mz(memory) + self.sz(summary)).sigmoid()
+        return candidate + gate * (memory - candidate)
+
+
+@dataclass
+class Hidden(Rows):
+    """States of all positions of all sentences, for the memory update; sentences that have ended can leave `rows`."""
+
+    shared = ("memory", "states")
+
+    memory: Tensor  # (R, M, D) before the sentences
+    states: Tensor  # (R, room, D)
+    rows: Tensor  # (R',) int64, the sentences still being written
+    length: int = 0
+
+    def append(self, h: Tensor) -> None:
+        """The next positions (R', n, D)."""
+        self.states[:, self.length : self.length + h.shape[1]].index_copy_(0, self.rows, h)
+        self.length += h.shape[1]
 
 
 @dataclass
@@ -78,6 +93,7 @@ class LayerState(Rows):
 
     self_attention: KeyValueCache
     augmented: KeyValueCache  # the memory cells, then the positions
+    hidden: Hidden
 
 
 class Layer(nn.Module):
@@ -146,14 +162,14 @@ class Layer(nn.Module):
         """The video positions (R, v + 2, D) of new sentences."""
         mask = None if real is None else real[:, None, None]
         n_cells = self.memory_initializer.init_memory_bias.shape[1]
-        state = LayerState(
-            KeyValueCache.empty(len(x), self.n_heads, room, x),
-            KeyValueCache.empty(len(x), self.n_heads, room + n_cells, x),
-        )
-        a = self.attention.extend(x, state.self_attention, mask)
+        cache = KeyValueCache.empty(len(x), self.n_heads, room, x)
+        a = self.attention.extend(x, cache, mask)
         h = self.hidden_intermediate(a)
         memory = self.memory_initializer(h, real) if memory is None else memory
-        state.augmented.append(*self.memory_augmented_attention.keys(memory))
+        augmented = KeyValueCache.empty(len(x), self.n_heads, room + n_cells, x)
+        augmented.append(*self.memory_augmented_attention.keys(memory))
+        hidden = Hidden(memory, h.new_zeros(len(h), room, h.shape[-1]), torch.arange(len(h), device=h.device))
+        state = LayerState(cache, augmented, hidden)
         return self._augment(a, h, state, None if mask is None else F.pad(mask, (n_cells, 0), value=True)), state
 
     def extend(self, x: Tensor, state: LayerState, mask: Tensor | None) -> Tensor:
@@ -163,7 +179,14 @@ class Layer(nn.Module):
         mask = None if mask is None else F.pad(mask, (n_cells, 0), value=True)
         return self._augment(a, self.hidden_intermediate(a), state, mask)
 
+    def update(self, state: LayerState, mask: Tensor) -> Tensor:
+        """Memory (R, M, D) after the sentences in ``state``, mask (R, 1, 1, n) of their real positions."""
+        states = state.hidden.states[:, : mask.shape[-1]]
+        keys = self.memory_updater.memory_update_attention.keys(states)
+        return self.memory_updater(state.hidden.memory, *keys, mask)
+
     def _augment(self, a: Tensor, h: Tensor, state: LayerState, mask: Tensor | None) -> Tensor:
+        state.hidden.append(h)
         query, key, value = self.memory_augmented_attention.all(h)
         r = self.memory_augmented_attention.attend(query, *state.augmented.append(key, value), mask)
         return self.output(self.memory_projection(r), a)
@@ -223,8 +246,18 @@ class Mart(JointCaptioner):
         text: Tensor,
         text_lengths: Tensor,
         memory: list[Tensor] | None,
+        state: JointState | None = None,
     ) -> list[Tensor]:
         """Memory (R, M, D) of each layer after the sentences ``text`` (R, n)."""
+        if state is not None:
+            return self._remember_written(state, text, text_lengths)
         batch = Batch.one_step(video, lengths, text, text_lengths)
         x, joint = self.embed(batch)
         return self.encoder(x, joint, batch.step_rows, memory)[1]
+
+    def _remember_written(self, state: JointState, text: Tensor, lengths: Tensor) -> list[Tensor]:
+        rows = state.layers[0].hidden.rows
+        for word in text.T[state.length :]:  # the last one has been chosen, but not been read
+            self.extend(state, word[rows])
+        mask = torch.cat([state.video_mask, length_mask(lengths, text.shape[1])], dim=1)[:, None, None]
+        return [layer.update(kept, mask) for layer, kept in zip(self.encoder.layer, state.layers, strict=True)]

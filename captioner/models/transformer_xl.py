@@ -169,17 +169,14 @@ class Encoder(nn.Module):
 class XlState(Rows):
     """Sentences being written."""
 
+    shared = ("distances", "constants")
+
     layers: list[KeyValueCache]
     memory_seen: Tensor | None  # (R, L, L) bool, query position by memory position; None without a memory
     video_real: Tensor  # (R, Lv) bool
-    distances: list[Tensor]  # n_layers x (H, K, d), the same for all rows
+    distances: list[Tensor]  # n_layers x (H, K, d)
+    constants: Tensor  # (Lt, D), see `JointEmbeddings.text_constants`
     length: int = 0
-
-    def select(self, rows: Tensor) -> XlState:
-        """A new state with the given rows; the distances have no rows."""
-        seen = None if self.memory_seen is None else self.memory_seen[rows]
-        layers = [layer.select(rows) for layer in self.layers]
-        return XlState(layers, seen, self.video_real[rows], self.distances, self.length)
 
 
 class TransformerXL(Captioner):
@@ -271,7 +268,7 @@ class TransformerXL(Captioner):
         room, n_heads = n_memory + n_all, self.encoder.n_heads
         caches = [KeyValueCache.empty(n_rows, n_heads, room, x) for _ in distances]
         seen = self.memory_mask(memory.real) if memory else None
-        state = XlState(caches, seen, real, distances)
+        state = XlState(caches, seen, real, distances, self.embeddings.text_constants(self.config.max_t_len))
         mask = real[:, None].expand(-1, n_video, -1)
         if memory:
             mask = torch.cat([seen[:, :n_video], mask], dim=-1)
@@ -283,7 +280,7 @@ class TransformerXL(Captioner):
         return state
 
     def step(self, state: XlState, words: Tensor) -> Tensor:
-        x = self.embeddings.text(words, state.length)
+        x = self.embeddings.text(words, state.constants[state.length])
         mask = self._step_mask(state)
         n_keys = mask.shape[-1]
         for layer, cache, distances in zip(self.encoder.layers, state.layers, state.distances, strict=True):
@@ -306,6 +303,7 @@ class TransformerXL(Captioner):
         text: Tensor,
         text_lengths: Tensor,
         memory: SegmentMemory | None,
+        state: XlState | None = None,
     ) -> SegmentMemory:
         """Inputs of all layers at the sentences ``text`` (R, n)."""
         return self.run(Batch.one_step(video, lengths, text, text_lengths), memory)[1]

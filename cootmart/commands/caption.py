@@ -5,23 +5,46 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-FORMATS = ("txt", "json", "srt", "vtt")
+if TYPE_CHECKING:
+    from captioner.decoding import DecodingOptions
+    from cootmart.batch import Outcome
+    from cootmart.pipeline import Captioner
+
+FORMATS = ("txt", "json", "srt", "vtt", "html")
+SETTINGS = "settings.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to caption, with which model, split how, written where."""
     parser.add_argument(
-        "videos", nargs="*", type=Path, metavar="VIDEO", help="video files, any format that FFmpeg reads"
+        "videos", nargs="*", metavar="VIDEO", help="video files, folders of them, or URLs: anything that FFmpeg reads"
     )
     parser.add_argument("--embeddings", type=Path, help="caption every video of this embeddings file instead")
     parser.add_argument("--model", type=Path, required=True, help="captioner's model folder, e.g. runs/demo/captioner")
     split = parser.add_mutually_exclusive_group()
-    split.add_argument("--segments", type=Path, help="JSON [[start, end], ...] or CSV start,end in seconds")
+    split.add_argument(
+        "--segments",
+        default="auto",
+        metavar="HOW",
+        help="learnt, changes, scenes or uniform; or a JSON, CSV, SRT or VTT file with their times, or a folder with "
+        "one for each video (default: auto, that is learnt where the model has learnt it, else changes)",
+    )
     split.add_argument("--count", type=int, help="split evenly into this many segments")
     split.add_argument("--seconds", type=float, help="split evenly into segments of about this length")
-    parser.add_argument("--format", choices=FORMATS, default="txt", help="of the output (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="file, or folder for several videos (default: print)")
+    parser.add_argument(
+        "--decoding",
+        nargs="+",
+        metavar=("STRATEGY", "key=value"),
+        help="greedy, beam or sample, and its options, e.g. beam beam_size=5 n_best=3, or sample temperature=0.7",
+    )
+    parser.add_argument(
+        "--format", nargs="+", choices=FORMATS, default=["txt"], help="of the output, one or several (default: txt)"
+    )
+    parser.add_argument("--out", type=Path, help="file, or folder for several videos or formats (default: print)")
+    parser.add_argument("--workers", type=int, default=2, help="videos decoded at a time (default: %(default)s)")
+    parser.add_argument("--resume", action="store_true", help="go on with an earlier run: skip what is written already")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,45 +53,148 @@ def run(args: argparse.Namespace) -> int:
 
     if bool(args.videos) == bool(args.embeddings):
         raise CootmartError("caption: expected video files or --embeddings FILE, one of the two")
-    return _caption_embeddings(args) if args.embeddings else _caption_videos(args)
+    decoding = decoding_options(args.decoding)
+    return _caption_embeddings(args, decoding) if args.embeddings else _caption_videos(args, decoding)
 
 
-def _caption_embeddings(args: argparse.Namespace) -> int:
+def decoding_options(words: list[str] | None) -> DecodingOptions | None:
+    """``STRATEGY key=value ...`` as options; None where nothing was said.
+
+    Raises:
+        CootmartError: an unknown strategy or option, or a value that does not fit.
+    """
+    if not words:
+        return None
+    from captioner.decoding import DecodingOptions
+    from training.config import override
+    from training.errors import CootmartError
+
+    strategy, *changes = words
+    if stray := [word for word in changes if "=" not in word]:
+        raise CootmartError(f"--decoding: found {stray[0]!r}, expected key=value; videos go before the options")
+    return override(DecodingOptions(), [f"strategy={strategy}", *changes])
+
+
+def _caption_embeddings(args: argparse.Namespace, decoding: DecodingOptions | None) -> int:
     from captioner.caption import caption_file
     from captioner.submission import write_submission
 
     out = args.out or args.embeddings.with_suffix(".captions.json")
-    write_submission(out, caption_file(args.model, args.embeddings))
+    write_submission(out, caption_file(args.model, args.embeddings, decoding))
     print(f"captions: {out}")
     return 0
 
 
-def _caption_videos(args: argparse.Namespace) -> int:
-    from captioner.paragraph import WRITERS
+def _caption_videos(args: argparse.Namespace, decoding: DecodingOptions | None) -> int:
+    from cootmart.batch import caption_videos, find_all
     from cootmart.pipeline import Captioner
-    from training.errors import CootmartError
+    from training.progress import Progress
 
     captioner = Captioner.from_pretrained(args.model)
-    failures = 0
-    for video in args.videos:
+    videos = find_all(args.videos)
+    targets = _targets(args, videos)
+    todo = [v for v in videos if not (args.resume and all(path.exists() for path in targets[v].values()))]
+    if len(todo) < len(videos):
+        print(f"{len(videos) - len(todo)} of {len(videos)} videos are captioned already", file=sys.stderr)
+    ask: dict[str, Any] = {"segments": args.segments, "count": args.count, "seconds": args.seconds}
+    if args.out is None and args.format == ["txt"]:
+        return _print_as_written(captioner, todo, ask, decoding)
+    problems = []
+    with Progress("captions", len(todo), shown=len(todo) > 1) as bar:
+        for outcome in caption_videos(captioner, todo, decoding, args.workers, **ask):
+            if outcome.paragraph is None:
+                problems.append(outcome.problem)
+            else:
+                _write(outcome, targets[outcome.video], args.format)
+            bar.advance()
+    return _report(problems, len(videos))
+
+
+def _print_as_written(captioner: Captioner, videos: list, ask: dict[str, Any], decoding: DecodingOptions | None) -> int:
+    """Every sentence as soon as there is one, a line a video."""
+    from captioner.paragraph import Paragraph, alike, as_written
+    from training.errors import CootmartError
+
+    problems = []
+    for video in videos:
         try:
-            paragraph = captioner(video, segments=args.segments, count=args.count, seconds=args.seconds)
+            watched = captioner.watch(video, **ask)
+            sentences = []
+            for sentence in captioner.write(watched, decoding):
+                print(" " * bool(sentences) + as_written(sentence.text), end="", flush=True)
+                sentences.append(sentence)
+            print()
+            same = alike(Paragraph(watched.name, tuple(sentences)))
+            _warn(video, (*watched.warnings, same) if same else watched.warnings)
         except CootmartError as error:
-            failures += 1
-            print(f"cootmart: error: {error}", file=sys.stderr)
-            continue
-        _write(WRITERS[args.format](paragraph), video, args)
-    return 2 if failures else 0
+            problems.append(str(error))
+    return _report(problems, len(videos))
 
 
-def _write(text: str, video: Path, args: argparse.Namespace) -> None:
-    from training.files import atomic_path
+def _report(problems: list[str], total: int) -> int:
+    for problem in problems:
+        print(f"cootmart: error: {problem}", file=sys.stderr)
+    if problems and total > 1:
+        print(f"cootmart: {len(problems)} of {total} videos have no captions", file=sys.stderr)
+    return 2 if problems else 0
+
+
+def _warn(video: str | Path, warnings: tuple[str, ...]) -> None:
+    for warning in warnings:
+        print(f"cootmart: warning: {video}: {warning}", file=sys.stderr)
+
+
+def _targets(args: argparse.Namespace, videos: list) -> dict[Any, dict[str, Path]]:
+    """Which files to write for each video, by format; none where captions are printed."""
+    from cootmart.batch import output_names
+    from training.errors import CootmartError
 
     if args.out is None:
-        print(text, end="")
-        return
-    several = len(args.videos) > 1 or args.out.is_dir()
-    path = args.out / f"{video.stem}.{args.format}" if several else args.out
-    with atomic_path(path) as beside:
-        beside.write_text(text, encoding="utf-8")
-    print(path)
+        if args.resume or "html" in args.format:
+            raise CootmartError("caption: --resume and --format html need --out, a folder or a file")
+        return {video: {} for video in videos}
+    if len(videos) == 1 and len(args.format) == 1 and not args.out.is_dir():
+        return {videos[0]: {args.format[0]: args.out}}
+    _keep_settings(args)
+    names = output_names(videos)
+    return {v: {kind: args.out / f"{names[v]}.{kind}" for kind in args.format} for v in videos}
+
+
+def _keep_settings(args: argparse.Namespace) -> None:
+    """Write what captions in the folder are made with; a run that goes on must be asked for the same."""
+    from training.errors import CootmartError
+    from training.files import read_json, write_json
+
+    names = ("model", "segments", "count", "seconds", "decoding")
+    values = {name: getattr(args, name) for name in names}
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+    path = args.out / SETTINGS
+    earlier = read_json(path) if args.resume and path.exists() else settings
+    for name in names:
+        if earlier.get(name) != settings[name]:
+            raise CootmartError(
+                f"{path}: the captions there were made with {name} {earlier.get(name)}, now it is {settings[name]}; "
+                "write to another folder, or leave out --resume"
+            )
+    write_json(path, settings)
+
+
+def _write(outcome: Outcome, targets: dict[str, Path], formats: list[str]) -> None:
+    from captioner.page import source_of, to_html
+    from captioner.paragraph import WRITERS
+    from training.files import atomic_path
+
+    assert outcome.paragraph is not None
+    _warn(outcome.video, outcome.paragraph.warnings)
+    for kind in formats:
+        if not targets:
+            print(WRITERS[kind](outcome.paragraph), end="")
+            continue
+        path = targets[kind]
+        if kind == "html":
+            text = to_html(outcome.paragraph, outcome.duration, source_of(outcome.video, path))
+        else:
+            text = WRITERS[kind](outcome.paragraph)
+        with atomic_path(path) as beside:
+            beside.write_text(text, encoding="utf-8")
+        print(path)

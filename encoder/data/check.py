@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from encoder.data.meta import Video, examine_meta
-from encoder.features.store import Features, open_features
+from encoder.features.store import open_features
 from encoder.features.text import WordFeatures
 from training.errors import CootmartError
 from training.progress import track
@@ -71,16 +71,14 @@ def _frame_counts(videos: Iterable[Video], path: str | Path, dim: int | None, pr
     """Frames of every video whose features are good; the others go to ``problems``."""
     counts: dict[str, int] = {}
     try:
-        store = open_features(path, memory=0)
+        store = open_features(path, dim, memory=0)
     except CootmartError as error:
         problems.append(str(error))
         return counts
 
     def read(key: str) -> None:
         store.require([key])
-        x = store.read(key)
-        _require_width(store, key, x, dim, "video_dim")
-        counts[key] = len(x)
+        counts[key] = len(store.read(key))
 
     problems += _problems(read, dict.fromkeys(video.data_key for video in videos), "frame features")
     return counts
@@ -88,13 +86,13 @@ def _frame_counts(videos: Iterable[Video], path: str | Path, dim: int | None, pr
 
 def _words(videos: Sequence[Video], path: str | Path, dim: int | None) -> list[str]:
     try:
-        store = WordFeatures(path, memory=0)
+        store = WordFeatures(path, dim, memory=0)
     except CootmartError as error:
         return [str(error)]
 
     def read(video: Video) -> None:
         store.require([video])
-        _require_width(store, video.key, store.read(video.key)[0], dim, "text_dim")
+        store.read(video.key)
 
     return _problems(read, videos, "word features")
 
@@ -107,14 +105,6 @@ def _problems(read: Callable, items: Iterable, title: str) -> list[str]:
         except CootmartError as error:
             found.append(str(error))
     return found
-
-
-def _require_width(store: Features | WordFeatures, key: str, x: np.ndarray, dim: int | None, name: str) -> None:
-    if dim and x.shape[1] != dim:
-        raise CootmartError(
-            f"{store.path}: {key}: features are {x.shape[1]} wide, but model.{name} is {dim}; set "
-            f"model.{name}={x.shape[1]}, or make the features anew"
-        )
 
 
 def _table(videos: Sequence[Video], frames: dict[str, int]) -> list[tuple[str, ...]]:

@@ -22,22 +22,7 @@ from training.errors import CootmartError
 from training.files import atomic_path, read_json, write_json
 from training.progress import track
 
-SUFFIXES = (
-    ".3gp",
-    ".avi",
-    ".flv",
-    ".gif",
-    ".m4v",
-    ".mkv",
-    ".mov",
-    ".mp4",
-    ".mpeg",
-    ".mpg",
-    ".ogv",
-    ".ts",
-    ".webm",
-    ".wmv",
-)
+SUFFIXES = (".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv")
 
 
 def find_videos(folder: str | Path) -> tuple[dict[str, Path], list[Path]]:
@@ -100,7 +85,7 @@ def _name(key: str) -> str:
 def _earlier(out: Path, parts: Path, recipe: dict) -> Hdf5Features | None:
     """What an earlier run left in ``out``; anything made with another recipe is an error."""
     found = {}
-    if (parts / "recipe.json").exists():
+    if next(parts.glob("*.npy"), None):
         found[parts] = read_json(parts / "recipe.json")
     if out.exists():
         with open_hdf5(out) as file, readable(out):

@@ -41,9 +41,9 @@ class Features(ABC):
         """Raise `CootmartError` with the first of ``keys`` that is missing, and how many are."""
         keys = list(keys)
         if missing := [key for key in keys if key not in self]:
+            first = repr(missing[0]) + (f" ({len(missing)} of {len(keys)} are missing)" if len(keys) > 1 else "")
             raise CootmartError(
-                f"{self.path}: no features of {missing[0]!r}; {len(missing)} of {len(keys)} videos are missing; "
-                "extract them, or take these videos out of the annotations"
+                f"{self.path}: no features of {first}; make them, or take the video out of the annotations"
             )
 
     def read(self, key: str) -> np.ndarray:
@@ -67,7 +67,7 @@ def checked(x: np.ndarray, dim: int | None, where: str) -> np.ndarray:
     if x.ndim != 2 or not len(x) or x.dtype.kind not in "fiu":
         raise CootmartError(f"{where}: found {x.dtype} {x.shape}, expected numbers (rows, width), not empty")
     if dim and x.shape[1] != dim:
-        raise CootmartError(f"{where}: features have width {x.shape[1]}, expected {dim}")
+        raise CootmartError(f"{where}: features have width {x.shape[1]}, expected {dim} as in the model or before")
     if x.dtype not in (np.float16, np.float32):
         with np.errstate(over="ignore"):  # becomes infinite, which is refused below
             x = x.astype(np.float32)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 import av
 import numpy as np
 
+from encoder.features import sparse
 from training.errors import CootmartError
 
 DECODER_THREADS = 1
@@ -18,12 +22,19 @@ DECODER_THREADS = 1
 INTERPOLATION = "BICUBIC"
 SHORT = 0.9
 """a file that holds less than this share of the length in its header is called incomplete"""
+LOW_RATE = 0.5
+"""share of the file's own frame rate up to which frames that are not asked for are passed over"""
 JUMP = (-1.0, 600.0)
 """seconds; a clock that steps farther back or forth was set anew: that is no still picture"""
 
 TRY = "check that it plays in a video player, or write it anew with `ffmpeg -i FILE -c:v libx264 new.mp4`"
 CLOCK = 1e-6
 """seconds; times nearer than this are the same"""
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+TIMEOUT = (10.0, 30.0)
+"""seconds to wait for a server to answer, and for more data"""
+LISTS = {"concat", "dash", "hls", "image2", "imf"}
+"""formats whose files name other files, which a local video has no business to open"""
 
 Size = int | tuple[int, int] | None
 Timed = tuple[float, float, av.VideoFrame]
@@ -34,7 +45,7 @@ Timed = tuple[float, float, av.VideoFrame]
 class VideoInfo:
     """What a file says of its first real video stream (cover pictures do not count)."""
 
-    path: Path
+    path: str | Path
     duration: float
     """seconds, as the header tells (or the container's reader estimates: MPEG program streams); where there is
     nothing to go by, from the time stamps of all packets"""
@@ -55,7 +66,6 @@ def probe(path: str | Path) -> VideoInfo:
     Raises:
         CootmartError: the file is missing, empty, no video, without a video stream, or of no length.
     """
-    path = Path(path)
     with _open(path) as (container, stream):
         fps = float(stream.average_rate or stream.guessed_rate or 0)
         duration = _header_duration(container, stream)
@@ -75,7 +85,10 @@ def read_frames(path: str | Path, fps: float, size: Size = None) -> Iterator[tup
     first frame; where frames are sparser than ``fps`` one comes several times. The last time lies before the end of
     the last frame. A file that breaks off in the middle gives what can be decoded, and a warning.
 
+    At a low rate, only the frames that these times need are decoded (`encoder.features.sparse`).
+
     Args:
+        path: a file, or a URL that FFmpeg opens.
         size: None keeps the stored size; a number scales the shorter side to it and keeps the aspect;
             (height, width) scales to exactly that. Scaling is the decoder's own (swscale, bicubic with
             area support when it shrinks). A rotation written in the file is applied first.
@@ -83,11 +96,56 @@ def read_frames(path: str | Path, fps: float, size: Size = None) -> Iterator[tup
     Raises:
         CootmartError: as `probe`; or not a single frame can be decoded; or ``fps`` or ``size`` is not positive.
     """
-    path = Path(path)
     if not fps > 0:
         raise CootmartError(f"frame rate: found {fps}, expected frames a second above 0")
     if size is not None and np.min(size) < 1:
         raise CootmartError(f"frame size: found {size}, expected at least 1 pixel")
+    plan = None if is_url(path) else _plan(path, fps)
+    count = (yield from _read_planned(path, fps, size, plan)) if plan else 0
+    if count is not None:
+        yield from islice(_read_all(path, fps, size), count, None)
+
+
+def name_of(video: str | Path) -> str:
+    """The file name of a path or URL."""
+    return PurePosixPath(unquote(urlsplit(str(video)).path)).name if is_url(video) else Path(video).name
+
+
+def is_url(video: str | Path) -> bool:
+    """Whether ``video`` is a URL and no path."""
+    return isinstance(video, str) and bool(URL.match(video))
+
+
+def _plan(path: str | Path, fps: float) -> sparse.Plan | None:
+    """What to decode for a rate that needs few of the frames; None where all are to be decoded."""
+    with _open(path) as (container, stream):
+        native = float(stream.average_rate or stream.guessed_rate or 0)
+        if fps > LOW_RATE * native:
+            return None
+        packets = sparse.scan(_packets(container, stream), 1 / native)
+        return sparse.plan(packets, fps, CLOCK / 2) if packets and packets.largest_step < JUMP[1] else None
+
+
+def _read_planned(
+    path: str | Path, fps: float, size: Size, plan: sparse.Plan
+) -> Generator[tuple[float, np.ndarray], None, int | None]:
+    """Yield the frames of ``plan``; return None, or how many came where the file is not what it promised."""
+    count = 0
+    with _open(path) as (container, stream):
+        try:
+            for frame, numbers in sparse.decode(_packets(container, stream), stream, plan):
+                picture = _to_rgb(frame, size)
+                for k in numbers:
+                    count = k + 1
+                    yield k / fps, picture
+        except sparse.NotAsPlannedError:
+            return count
+        _warn_if_short(path, plan.end, _header_duration(container, stream))
+    return None
+
+
+def _read_all(path: str | Path, fps: float, size: Size) -> Iterator[tuple[float, np.ndarray]]:
+    """`read_frames` by decoding every frame."""
     with _open(path) as (container, stream):
         k, end, previous = 0, 0.0, None
         for timed in _timed(container, stream):
@@ -101,10 +159,13 @@ def read_frames(path: str | Path, fps: float, size: Size = None) -> Iterator[tup
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    _check_file(path)
+def _open(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    local = not is_url(path)
+    if local:
+        _check_file(Path(path))
+    options = {"format_whitelist": ",".join(sorted(av.formats_available - LISTS))} if local else {}
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(str(path), metadata_errors="replace", options=options, timeout=None if local else TIMEOUT)
     except (av.error.FFmpegError, ValueError, OSError) as error:
         reason = getattr(error, "strerror", None) or error
         raise CootmartError(f"{path}: not a video that can be read ({reason}); {TRY}") from None
@@ -121,7 +182,7 @@ def _check_file(path: Path) -> None:
         raise CootmartError(f"{path}: the file is empty; copy or download it again")
 
 
-def _video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
+def _video_stream(path: str | Path, container: av.container.InputContainer) -> av.VideoStream:
     cover = av.stream.Disposition.attached_pic
     streams = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not streams or not streams[0].codec_context:
@@ -190,7 +251,7 @@ def _length(frame: av.VideoFrame) -> float:
     return float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
 
 
-def _warn_if_short(path: Path, found: float, told: float | None) -> None:
+def _warn_if_short(path: str | Path, found: float, told: float | None) -> None:
     if told and found < SHORT * told:
         text = f"{path}: only {found:.1f} s can be decoded of the {told:.1f} s that its header tells"
         warnings.warn(f"{text}; the file may be cut off or damaged", stacklevel=3)

@@ -99,12 +99,12 @@ def splits(folder, rng):
 def test_damaged_data_give_a_clear_error_or_a_result(tmp_path, damage):
     write_tiny(tmp_path / "whole")
     expected, refused, rng = used(tmp_path / "whole"), 0, np.random.default_rng(0)
-    for _ in range(60):
-        shutil.copytree(tmp_path / "whole", tmp_path / "now", dirs_exist_ok=True)
-        damage(tmp_path / "now", rng)
-        problems = checked(tmp_path / "now")
+    for i in range(60):
+        folder = shutil.copytree(tmp_path / "whole", tmp_path / str(i))
+        damage(folder, rng)
+        problems = checked(folder)
         try:
-            counts = used(tmp_path / "now")
+            counts = used(folder)
         except CootmartError as error:
             refused += 1
             assert any(name in str(error) for name in (*FILES, "embeddings")), error

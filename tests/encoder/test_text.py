@@ -4,6 +4,8 @@ import sys
 import numpy as np
 import pytest
 
+from cootmart.cli import main
+from encoder.data.meta import save_meta
 from encoder.features.bert import PREPROCESSING, BertWords, cut_tokens, minilm_folder
 from encoder.features.text import (
     GloveWords,
@@ -97,7 +99,7 @@ def test_bad_splits(tmp_path, lengths, message):
 
 def test_missing_paragraphs_and_splits(tmp_path):
     write_word_features(tmp_path / "w.h5", [video("a", 2)], HashedWords(4))
-    with pytest.raises(CootmartError, match="no features of 'b'"):
+    with pytest.raises(CootmartError, match=r"no features of 'b'"):
         WordFeatures(tmp_path / "w.h5").require([video("b", 1)])
     with pytest.raises(CootmartError, match="width 4, expected 5"):
         WordFeatures(tmp_path / "w.h5", dim=5).read("a")
@@ -131,6 +133,22 @@ def test_bad_glove(tmp_path, content, message):
     (tmp_path / "g.txt").write_bytes(content)
     with pytest.raises(CootmartError, match=message):
         GloveWords(tmp_path / "g.txt")
+
+
+def test_word_features_of_annotations_by_command(tmp_path, capsys):
+    videos, out = [video("a", 2), video("b", 1)], tmp_path / "w.h5"
+    save_meta(tmp_path / "meta_all.json", videos)
+    (tmp_path / "glove.txt").write_text("step 1 2 3\nof 3 2 1\nunused 1 2\n", encoding="utf-8")
+    glove = f"glove:{tmp_path / 'glove.txt'}"
+    for name, dim in (("hashed:5", 5), (glove, 3)):
+        command = ["features", "text", str(tmp_path / "meta_all.json"), "--encoder", name, "--out", str(out)]
+        assert main(command) == 0
+        assert f"model.text_dim={dim} features.words={name}" in capsys.readouterr().out
+        words = WordFeatures(out, dim)
+        words.require(videos)
+    np.testing.assert_array_equal(words.read("b")[0], [[1, 2, 3], [0, 0, 0], [3, 2, 1], [0, 0, 0]])  # step 0 of b
+    assert main([*command[:4], "hashed:0", "--out", str(out)]) == 2
+    assert "expected a width" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

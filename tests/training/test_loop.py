@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from training import parallel
 from training.errors import CootmartError
 from training.loop import LoopConfig, fit, seed_everything
 from training.schedule import WarmupLinear
@@ -91,3 +92,9 @@ def test_loss_that_is_not_finite(tmp_path):
 def test_nothing_to_resume(tmp_path):
     with pytest.raises(CootmartError, match="nothing to resume"):
         fit(Line(), LoopConfig(), tmp_path, resume=True)
+
+
+def test_a_stage_for_one_process_is_not_started_by_two(tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "world_size", lambda: 2)
+    with pytest.raises(CootmartError, match="line: trains in one process"):
+        fit(Line(), LoopConfig(), tmp_path)

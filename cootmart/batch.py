@@ -1,0 +1,112 @@
+"""Captions of many videos: the next ones are decoded while sentences of the last one are written."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from captioner.decoding import DecodingOptions
+from captioner.paragraph import Paragraph
+from cootmart.pipeline import Captioner, Watched
+from encoder.features.extract import SUFFIXES
+from encoder.features.video import is_url, name_of
+from training.errors import CootmartError
+
+AHEAD = 2
+"""videos a worker may be ahead of the writer; what bounds memory"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one video."""
+
+    video: str | Path
+    paragraph: Paragraph | None
+    duration: float = 0.0
+    """seconds"""
+    problem: str = ""
+    """why there is no paragraph"""
+
+
+def caption_videos(
+    captioner: Captioner,
+    videos: Sequence[str | Path],
+    decoding: DecodingOptions | None = None,
+    workers: int = 1,
+    **segments: Any,
+) -> Iterator[Outcome]:
+    """Caption ``videos`` in order; one that cannot be captioned does not stop the others.
+
+    Decoding and frame features run in ``workers`` threads, at most `AHEAD` videos each ahead of the sentences, so that
+    memory does not grow with the number of videos.
+
+    Args:
+        segments: ``segments``, ``count`` or ``seconds`` as `Captioner.__call__` takes them.
+    """
+    waiting = iter(videos)
+    pool = ThreadPoolExecutor(workers)
+
+    def start(count: int) -> list[tuple[str | Path, Future[Watched]]]:
+        return [(video, pool.submit(captioner.watch, video, **segments)) for video in islice(waiting, count)]
+
+    try:
+        running = deque(start(workers * AHEAD))
+        while running:
+            video, future = running.popleft()
+            yield _outcome(captioner, video, future, decoding)
+            running += start(1)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _outcome(
+    captioner: Captioner, video: str | Path, future: Future[Watched], decoding: DecodingOptions | None
+) -> Outcome:
+    try:
+        watched = future.result()
+        return Outcome(video, captioner.paragraph(watched, decoding), watched.duration)
+    except CootmartError as error:
+        return Outcome(video, None, problem=str(error))
+    except Exception as error:  # whatever one file brings about, thousands of others wait
+        return Outcome(video, None, problem=f"{video}: {type(error).__name__}: {error}")
+
+
+def find_all(paths: Sequence[str | Path]) -> list[str | Path]:
+    """Files and URLs as they are, and for a folder its video files by name, sorted.
+
+    Raises:
+        CootmartError: a folder holds no video file.
+    """
+    found: list[str | Path] = []
+    for path in paths:
+        if is_url(path) or not Path(path).is_dir():
+            found.append(path if is_url(path) else Path(path))
+            continue
+        inside = [file for file in sorted(Path(path).iterdir()) if file.suffix.lower() in SUFFIXES and file.is_file()]
+        if not inside:
+            raise CootmartError(f"{path}: no video file in this folder; expected {', '.join(SUFFIXES)}")
+        found += inside
+    return found
+
+
+def output_names(videos: Sequence[str | Path]) -> Mapping[str | Path, str]:
+    """A file name without suffix for what is written about each video: its own, with its suffix where two are alike.
+
+    Raises:
+        CootmartError: two videos have the same name.
+    """
+    stems = [Path(name_of(video)).stem for video in videos]
+    names = {v: stem if stems.count(stem) == 1 else name_of(v) for v, stem in zip(videos, stems, strict=True)}
+    taken: dict[str, str | Path] = {}
+    for video, name in names.items():
+        if not name:
+            raise CootmartError(f"{video}: this URL has no file name; caption it alone, with --out FILE")
+        if name in taken:
+            raise CootmartError(f"{video}: has the same name as {taken[name]}; write them to different folders")
+        taken[name] = video
+    return names
