@@ -7,9 +7,16 @@ sequence, use a `Layout` to see the same rows as a padded batch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from training.dropout import Dropout, dropout
+
+
+SMALL_RUN = 512  # rows; one call for a little padding beats many calls
 
 
 class Layout:
@@ -22,6 +29,7 @@ class Layout:
     def __init__(self, lengths: Tensor, width: int, dense: bool) -> None:
         steps = torch.arange(width, device=lengths.device)
         self.lengths, self.width, self.dense = lengths, width, dense
+        self._parts: list[tuple[slice, Layout]] | None = None
         self.mask = steps < lengths[:, None]  # (n, T) True = real
         self.is_full = dense and bool(self.mask.all())
         if dense:
@@ -41,6 +49,18 @@ class Layout:
         """Sequences of ``width`` rows each, of which the first ``lengths`` (n,) are real."""
         return cls(lengths, width, dense=True)
 
+    def parts(self) -> list[tuple[slice, Layout]]:
+        """Runs of neighbouring sequences of similar length: rows of each run, and their layout.
+
+        With sequences in order of length hardly any padding is left, and where all of a run are equally long, `pad`
+        is a view. A run goes on while padding stays below an eighth of its rows, or while it is small.
+        """
+        if self.dense:
+            return [(slice(None), self)]
+        if self._parts is None:
+            self._parts = list(_runs(self.lengths))
+        return self._parts
+
     def pad(self, packed: Tensor) -> Tensor:
         """(rows, D) -> (n, T, D), zeros where there is no token."""
         n, size = len(self.lengths), packed.shape[-1]
@@ -52,6 +72,18 @@ class Layout:
         """(n, T, D) -> (rows, D), the inverse of `pad`."""
         flat = padded.reshape(-1, padded.shape[-1])
         return flat if self.dense or self.is_full else flat.index_select(0, self.rows)
+
+
+def _runs(lengths: Tensor) -> Iterator[tuple[slice, Layout]]:
+    sizes = lengths.tolist()
+    first = row = rows = longest = 0
+    for i, size in enumerate([*sizes, None]):
+        count, widest = i - first, max(longest, size or 0)
+        if size is None or (rows > SMALL_RUN and (count + 1) * widest > 1.125 * (rows + size)):
+            yield slice(row, row + rows), Layout.packed(lengths[first:i])
+            first, row, rows, longest = i, row + rows, 0, 0
+        if size is not None:
+            rows, longest = rows + size, max(longest, size)
 
 
 class CootLayerNorm(nn.Module):
@@ -67,8 +99,31 @@ class CootLayerNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        return _Normalize.apply(x, self.gain, self.bias, self.eps)
+
+
+class _Normalize(torch.autograd.Function):
+    """`CootLayerNorm` with its gradient written out: half the passes over memory of the recorded one."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, gain: Tensor, bias: Tensor, eps: float) -> Tensor:
         std, mean = torch.std_mean(x, dim=-1, keepdim=True)
-        return torch.addcmul(self.bias, self.gain, (x - mean) / (std + self.eps))
+        rate = 1 / (std + eps)
+        unit = (x - mean).mul_(rate)
+        ctx.save_for_backward(unit, gain, std, rate)
+        return torch.addcmul(bias, unit, gain)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        unit, gain, std, rate = ctx.saved_tensors
+        slopes = (grad * unit).flatten(0, -2).sum(0), grad.flatten(0, -2).sum(0), None
+        if not ctx.needs_input_grad[0]:
+            return None, *slopes
+        g = grad * gain
+        along = (g * unit).sum(-1, keepdim=True) / (std * (unit.shape[-1] - 1))
+        along = torch.where(std > 0, along, 0)  # a constant row: the derivative of its deviation is taken as 0
+        dx = (g - g.mean(-1, keepdim=True)).mul_(rate).addcmul_(unit, along, value=-1)
+        return dx, *slopes
 
 
 def position_table(length: int, size: int) -> Tensor:
@@ -100,18 +155,28 @@ class Attention(nn.Module):
         self.heads, self.dropout = heads, dropout
         self.query, self.key, self.value, self.final = (nn.Linear(size, size) for _ in range(4))
 
-    def _split(self, x: Tensor) -> Tensor:
+    def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (n, H, T, D/H)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """Heads (n, H, T, d) of queries, keys and values -> (n, H, Tq, d)."""
+        if self.training and self.dropout and q.device.type == "cpu":
+            scores = q @ (k * k.shape[-1] ** -0.5).transpose(-2, -1)  # (n, H, Tq, Tk)
+            scores = scores if mask is None else scores.masked_fill_(~mask, -torch.inf)
+            return dropout(scores.softmax(-1), self.dropout, True) @ v
+        return F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0)
 
     def forward(self, query: Tensor, source: Tensor, queries: Layout, keys: Layout) -> Tensor:
         """Rows ``query`` in layout ``queries`` look at rows ``source`` in layout ``keys`` -> rows of ``queries``."""
-        q = self._split(queries.pad(self.query(query)))
-        k = self._split(keys.pad(self.key(source)))
-        v = self._split(keys.pad(self.value(source)))
-        mask = None if keys.is_full else keys.mask[:, None, None, :]  # (n, 1, 1, T)
-        dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-        return self.final(queries.pack(mixed.transpose(1, 2).flatten(2)))
+        q, k, v = self.query(query), self.key(source), self.value(source)
+        mixed = []
+        for (rows, asking), (seen, asked) in zip(queries.parts(), keys.parts(), strict=True):
+            heads = (
+                self._heads(layout.pad(x)) for layout, x in ((asking, q[rows]), (asked, k[seen]), (asked, v[seen]))
+            )
+            mask = None if asked.is_full else asked.mask[:, None, None, :]  # (n, 1, 1, T)
+            mixed.append(asking.pack(self._attend(*heads, mask).transpose(1, 2).flatten(2)))
+        return self.final(torch.cat(mixed) if len(mixed) > 1 else mixed[0])
 
 
 class EncoderLayer(nn.Module):
@@ -126,7 +191,7 @@ class EncoderLayer(nn.Module):
         self.attention_norm = CootLayerNorm(size)
         self.up, self.down = nn.Linear(size, ff_size), nn.Linear(ff_size, size)
         self.feed_forward_norm = CootLayerNorm(size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, query: Tensor, source: Tensor, queries: Layout, keys: Layout) -> Tensor:
         attended = self.dropout(self.attention_norm(query + self.attention(query, source, queries, keys)))

@@ -106,6 +106,10 @@ class LocalNetwork(nn.Module):
         self.pooler = build_pooler(config.local_pooler, config)
 
     def forward(self, sequences: Ragged) -> Tensor:
+        order = sequences.lengths.argsort(stable=True)  # neighbours of similar length need hardly any padding
+        return self._pooled(sequences.select(order))[order.argsort()]
+
+    def _pooled(self, sequences: Ragged) -> Tensor:
         x, layout = sequences.values, Layout.packed(sequences.lengths)
         if self.pooler.needs_padding:
             x = layout.pad(x).flatten(0, 1)

@@ -7,12 +7,14 @@ keep padded positions in the computation, which the published average pooling co
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoder.layers import Layout
+from training.dropout import Dropout
 
 MASKED = -32752.0  # the published fill value: finite, exp of it is 0 in float32
 
@@ -33,19 +35,25 @@ class AttentionPool(nn.Module):
         self.b1 = nn.Parameter(torch.empty(heads, hidden // heads))
         self.w2 = nn.Parameter(torch.empty(heads, hidden // heads, size // heads))
         self.b2 = nn.Parameter(torch.empty(heads, size // heads))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
-    def weights(self, x: Tensor, layout: Layout) -> Tensor:
-        """A (n, T, D): columns sum to one over the real tokens."""
+    def logits(self, x: Tensor) -> Tensor:
+        """(rows, D) before the softmax over time."""
         w1 = self.w1.transpose(0, 1).flatten(1)  # (D, H*dh)
         hidden = F.gelu(self.dropout(torch.addmm(self.b1.flatten(), x, w1)))  # (rows, H*dh)
         heads = zip(hidden.chunk(self.heads, -1), self.w2, self.b2, strict=True)
-        logits = self.dropout(torch.cat([torch.addmm(b2, h, w2) for h, w2, b2 in heads], -1))  # (rows, D)
-        logits = layout.pad(logits).masked_fill(~layout.mask[..., None], MASKED)  # (n, T, D)
-        return self.dropout(logits.softmax(1))
+        return self.dropout(torch.cat([torch.addmm(b2, h, w2) for h, w2, b2 in heads], -1))  # (rows, D)
+
+    def weighted(self, x: Tensor, layout: Layout) -> Iterator[tuple[Layout, Tensor]]:
+        """``A * x`` of each run of sequences (n, T, D); the columns of A sum to one over the real tokens."""
+        logits = self.logits(x)
+        for rows, part in layout.parts():
+            padded = part.pad(logits[rows])
+            padded = padded if part.is_full else padded.masked_fill(~part.mask[..., None], MASKED)
+            yield part, self.dropout(padded.softmax(1)) * part.pad(x[rows])
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        return (self.weights(x, layout) * layout.pad(x)).sum(1)
+        return torch.cat([weighted.sum(1) for _, weighted in self.weighted(x, layout)])
 
 
 class StackedAttentionPool(nn.Module):
@@ -59,8 +67,8 @@ class StackedAttentionPool(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         for pool in self.pools[:-1]:
-            weighed = pool.weights(x, layout) * layout.pad(x) * layout.lengths[:, None, None]
-            x = layout.pack(weighed)
+            parts = pool.weighted(x, layout)
+            x = torch.cat([part.pack(weighted * part.lengths[:, None, None]) for part, weighted in parts])
         return self.pools[-1](x, layout)
 
 
@@ -70,7 +78,8 @@ class MaxPool(nn.Module):
     needs_padding = False
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        return layout.pad(x).masked_fill(~layout.mask[..., None], MASKED).amax(1)
+        padded = (part.pad(x[rows]).masked_fill(~part.mask[..., None], MASKED) for rows, part in layout.parts())
+        return torch.cat([values.amax(1) for values in padded])
 
 
 class MeanPool(nn.Module):
@@ -79,8 +88,8 @@ class MeanPool(nn.Module):
     needs_padding = False
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        total = layout.pad(x).masked_fill(~layout.mask[..., None], 0).sum(1)
-        return total / layout.lengths[:, None]
+        padded = (part.pad(x[rows]).masked_fill(~part.mask[..., None], 0) for rows, part in layout.parts())
+        return torch.cat([values.sum(1) for values in padded]) / layout.lengths[:, None]
 
 
 class PaddedMeanPool(nn.Module):
@@ -107,7 +116,7 @@ class FirstPool(nn.Module):
     needs_padding = False
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        return layout.pad(x)[:, 0]
+        return x[layout.positions == 0]
 
 
 def truncated_normal_(tensor: Tensor, std: float) -> Tensor:

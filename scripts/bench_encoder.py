@@ -24,6 +24,7 @@ from encoder.config import LossConfig, ModelConfig
 from encoder.data.ragged import Batch, Ragged
 from encoder.losses import coot_loss
 from encoder.model import CootModel
+from training.memory import keep_freed_memory
 from training.optim import OptimizerConfig, build_optimizer
 
 VIDEOS = 64
@@ -119,6 +120,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", choices=("packed", "padded"), help=argparse.SUPPRESS)
     args = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     if args.memory:

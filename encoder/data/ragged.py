@@ -45,6 +45,13 @@ class Ragged:
         x[mask] = self.values
         return x, mask
 
+    def select(self, order: Tensor) -> Ragged:
+        """Sequences ``order`` (n,) int64, in this order."""
+        lengths = self.lengths[order]
+        first = (self.lengths.cumsum(0) - self.lengths)[order] - (lengths.cumsum(0) - lengths)
+        rows = torch.arange(int(lengths.sum()), device=lengths.device) + first.repeat_interleave(lengths)
+        return Ragged(self.values.index_select(0, rows), lengths)
+
     def split(self) -> tuple[Tensor, ...]:
         """The ``n`` sequences as views (T_i, D)."""
         return self.values.split(self.lengths.tolist())
