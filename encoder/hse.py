@@ -13,6 +13,7 @@ from encoder.data.ragged import Ragged
 from encoder.layers import Layout
 from encoder.model import PairEncoder
 from encoder.pooling import MaxPool
+from training.dropout import Dropout
 
 
 class GruNetwork(nn.Module):
@@ -21,7 +22,7 @@ class GruNetwork(nn.Module):
     def __init__(self, input_dim: int, config: ModelConfig) -> None:
         super().__init__()
         self.gru = nn.GRU(input_dim, config.hidden_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.pooler = MaxPool()
 
     def forward(self, sequences: Ragged) -> Tensor:

@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.dropout import Dropout, dropout
-
+from training.dropout import Dropout, attention
 
 SMALL_RUN = 512  # rows; one call for a little padding beats many calls
 
@@ -158,24 +157,16 @@ class Attention(nn.Module):
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (n, H, T, D/H)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """Heads (n, H, T, d) of queries, keys and values -> (n, H, Tq, d)."""
-        if self.training and self.dropout and q.device.type == "cpu":
-            scores = q @ (k * k.shape[-1] ** -0.5).transpose(-2, -1)  # (n, H, Tq, Tk)
-            scores = scores if mask is None else scores.masked_fill_(~mask, -torch.inf)
-            return dropout(scores.softmax(-1), self.dropout, True) @ v
-        return F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0)
-
     def forward(self, query: Tensor, source: Tensor, queries: Layout, keys: Layout) -> Tensor:
         """Rows ``query`` in layout ``queries`` look at rows ``source`` in layout ``keys`` -> rows of ``queries``."""
         q, k, v = self.query(query), self.key(source), self.value(source)
-        mixed = []
+        mixed, p = [], self.dropout if self.training else 0.0
         for (rows, asking), (seen, asked) in zip(queries.parts(), keys.parts(), strict=True):
             heads = (
                 self._heads(layout.pad(x)) for layout, x in ((asking, q[rows]), (asked, k[seen]), (asked, v[seen]))
             )
             mask = None if asked.is_full else asked.mask[:, None, None, :]  # (n, 1, 1, T)
-            mixed.append(asking.pack(self._attend(*heads, mask).transpose(1, 2).flatten(2)))
+            mixed.append(asking.pack(attention(*heads, mask, p).transpose(1, 2).flatten(2)))
         return self.final(torch.cat(mixed) if len(mixed) > 1 else mixed[0])
 
 

@@ -27,6 +27,32 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     return x * keep_mask(x.shape, p, x.dtype)
 
 
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    p: float = 0.0,
+    causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """Scaled dot-product attention whose weights are dropped with probability ``p``.
+
+    Args:
+        query: (n, H, Tq, d). key, value: (n, H, Tk, d).
+        mask: bool, broadcastable to (n, H, Tq, Tk), True where a query may look.
+        causal: query i looks at keys 0..i only.
+        scale: of the scores, ``d ** -0.5`` by default.
+    """
+    if p == 0 or query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value, mask, p, causal, scale=scale)
+    if causal:
+        mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril()
+    scores = query @ (key * (scale or key.shape[-1] ** -0.5)).transpose(-2, -1)  # (n, H, Tq, Tk)
+    scores = scores if mask is None else scores.masked_fill_(~mask, -torch.inf)
+    return dropout(scores.softmax(-1), p, training=True) @ value
+
+
 class Dropout(nn.Module):
     """`dropout` as a module, in the place of `torch.nn.Dropout`."""
 

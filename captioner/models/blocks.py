@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from captioner.config import ModelConfig
 from captioner.models.cache import KeyValueCache
 from captioner.models.packing import Packing
+from training.dropout import Dropout, attention
 
 
 def sinusoids(length: int, size: int) -> Tensor:
@@ -30,7 +31,7 @@ def projection(n_in: int, config: ModelConfig) -> nn.Sequential:
     """Input features to the hidden size: norm, dropout, linear, ReLU, norm."""
     return nn.Sequential(
         nn.LayerNorm(n_in, eps=config.layer_norm_eps),
-        nn.Dropout(config.hidden_dropout),
+        Dropout(config.hidden_dropout),
         nn.Linear(n_in, config.hidden_size),
         nn.ReLU(),
         layer_norm(config),
@@ -77,7 +78,7 @@ class Attention(nn.Module):
             (T, Lq, D).
         """
         dropout = self.dropout if self.training else 0.0
-        return merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout))
+        return merge_heads(attention(query, key, value, mask, dropout))
 
     def queries(self, x: Tensor) -> Tensor:
         """Projected queries (T, H, L, D/H) of x (T, L, D)."""
@@ -103,7 +104,7 @@ class Output(nn.Module):
         super().__init__()
         self.dense = nn.Linear(n_in, config.hidden_size)
         self.LayerNorm = layer_norm(config)
-        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.dropout = Dropout(config.hidden_dropout)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         return self.LayerNorm(self.dropout(self.dense(x)) + residual)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from captioner.config import ModelConfig
 from captioner.models.blocks import layer_norm, projection, sinusoids
 from captioner.vocabulary import CLS, PAD, SEP, VID
+from training.dropout import Dropout
 
 
 class WordEmbeddings(nn.Module):
@@ -37,7 +38,7 @@ class JointEmbeddings(WordEmbeddings):
         self.video_embeddings = projection(config.video_feature_size, config)
         self.token_type_embeddings = nn.Embedding(2, config.hidden_size)
         self.LayerNorm = layer_norm(config)
-        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.dropout = Dropout(config.hidden_dropout)
         table = sinusoids(config.max_v_len + config.max_t_len, config.hidden_size) if positions else None
         self.register_buffer("position_table", table, persistent=False)
 

@@ -25,6 +25,7 @@ from captioner.models.blocks import (
 )
 from captioner.models.cache import KeyValueCache, Rows
 from captioner.models.joint import JointCaptioner, JointInput, JointState
+from training.dropout import Dropout
 
 
 class MemoryInitializer(nn.Module):
@@ -36,7 +37,7 @@ class MemoryInitializer(nn.Module):
         self.init_memory_fc = nn.Sequential(
             nn.Linear(config.hidden_size, config.hidden_size),
             nn.LayerNorm(config.hidden_size, eps=1e-12),
-            nn.Dropout(config.memory_dropout),
+            Dropout(config.memory_dropout),
         )
 
     def forward(self, hidden: Tensor, real: Tensor | None) -> Tensor:

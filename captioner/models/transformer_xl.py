@@ -20,6 +20,7 @@ from captioner.models.base import Captioner
 from captioner.models.blocks import VocabularyHead, init_bert_weights, merge_heads, split_heads
 from captioner.models.cache import KeyValueCache, Rows
 from captioner.models.embeddings import JointEmbeddings, video_ids
+from training.dropout import Dropout
 
 
 @dataclass
@@ -61,7 +62,7 @@ class RelativeAttention(nn.Module):
         self.qkv_net = nn.Linear(size, 3 * size, bias=False)
         self.o_net = nn.Linear(size, size, bias=False)
         self.r_net = nn.Linear(size, size, bias=False)
-        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.dropout = Dropout(config.hidden_dropout)
         self.layer_norm = nn.LayerNorm(size)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -93,7 +94,7 @@ class FeedForward(nn.Module):
         super().__init__()
         size, dropout = config.hidden_size, config.hidden_dropout
         self.CoreNet = nn.Sequential(
-            nn.Linear(size, size), nn.ReLU(), nn.Dropout(dropout), nn.Linear(size, size), nn.Dropout(dropout)
+            nn.Linear(size, size), nn.ReLU(), Dropout(dropout), nn.Linear(size, size), Dropout(dropout)
         )
         self.layer_norm = nn.LayerNorm(size)
 
@@ -153,7 +154,7 @@ class Encoder(nn.Module):
         self.r_w_bias = nn.Parameter(torch.randn(config.n_heads, size) * config.initializer_range)
         self.r_r_bias = nn.Parameter(torch.randn(config.n_heads, size) * config.initializer_range)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.n_layers))
-        self.drop = nn.Dropout(config.hidden_dropout)
+        self.drop = Dropout(config.hidden_dropout)
 
     @property
     def biases(self) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from captioner.config import ModelConfig
 from captioner.models.base import Captioner
 from captioner.models.blocks import merge_heads, sinusoids, split_heads
 from captioner.models.cache import KeyValueCache, Rows
+from training.dropout import Dropout, attention
 
 
 class LayerNorm(nn.Module):
@@ -50,7 +51,7 @@ class MultiHead(nn.Module):
         """Attend from x (T, Lq, D) to keys and values (T, H, Lk, d)."""
         query = split_heads(self.wq(x), self.n_heads)
         dropout = self.dropout if self.training else 0.0
-        out = F.scaled_dot_product_attention(query, *keys, dropout_p=dropout, is_causal=causal, scale=self.scale)
+        out = attention(query, *keys, p=dropout, causal=causal, scale=self.scale)
         return self.wo(merge_heads(out))
 
 
@@ -73,7 +74,7 @@ class Residual(nn.Module):
         super().__init__()
         self.layer = layer
         self.layernorm = LayerNorm(config.hidden_size)
-        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.dropout = Dropout(config.hidden_dropout)
 
     def forward(self, x: Tensor, *args: Any) -> Tensor:
         return self.layernorm(x + self.dropout(self.layer(x, *args)))
@@ -127,10 +128,10 @@ class Encoder(nn.Module):
         self.n_positions = config.max_v_len
         self.video_embeddings = nn.Sequential(
             LayerNorm(config.video_feature_size),
-            nn.Dropout(config.hidden_dropout),
+            Dropout(config.hidden_dropout),
             nn.Linear(config.video_feature_size, config.hidden_size),
         )
-        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.dropout = Dropout(config.hidden_dropout)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.n_layers))
         table = sinusoids(config.max_v_len, config.hidden_size)
         self.register_buffer("position_table", table, persistent=False)
@@ -153,7 +154,7 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.n_heads = config.n_heads
-        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.dropout = Dropout(config.hidden_dropout)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.n_layers))
         self.out = nn.Linear(config.hidden_size, config.vocab_size)
         table = sinusoids(config.max_t_len, config.hidden_size)

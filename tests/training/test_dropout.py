@@ -1,0 +1,51 @@
+"""Dropout and attention with it: right shares, right scale, the same numbers for the same seed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from training.dropout import Dropout, attention, dropout, keep_mask
+
+
+@pytest.mark.parametrize("p", [0.01, 0.05, 0.5])
+def test_share_and_scale(p):
+    torch.manual_seed(0)
+    mask = keep_mask(torch.Size([1000, 1001]), p, torch.float32)
+    dropped = (mask == 0).float()
+    assert dropped.mean().item() == pytest.approx(p, abs=5 * (p * (1 - p) / 1e6) ** 0.5 + 2**-16)
+    assert dropped[:, ::4].mean().item() == pytest.approx(p, rel=0.1), "every lane of the random words alike"
+    assert mask.max().item() == pytest.approx(1 / (1 - p))
+
+
+def test_only_in_training_and_repeatable():
+    x, layer = torch.randn(50, 7), Dropout(0.3)
+    assert layer.eval()(x) is x
+    assert dropout(x, 0.0, True) is x
+    layer.train()
+    torch.manual_seed(4)
+    first = layer(x)
+    torch.manual_seed(4)
+    assert layer(x).equal(first)
+    assert not layer(x).equal(first)
+
+
+def test_gradient_is_the_mask():
+    torch.manual_seed(1)
+    x = torch.ones(400, requires_grad=True)
+    y = dropout(x, 0.25, True)
+    y.sum().backward()
+    assert x.grad.equal(y.detach())
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_without_its_dropout_is_torch_attention(monkeypatch, causal):
+    torch.manual_seed(2)
+    q, k, v = (torch.randn(3, 2, 5, 4) for _ in range(3))
+    mask = None if causal else torch.rand(3, 1, 1, 5) > 0.3
+    mask = mask if mask is None else mask.index_fill(3, torch.tensor([0]), True)
+    expected = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, scale=0.7)
+    torch.testing.assert_close(attention(q, k, v, mask, causal=causal, scale=0.7), expected)
+    monkeypatch.setattr("training.dropout.dropout", lambda x, p, training: x)
+    torch.testing.assert_close(attention(q, k, v, mask, 0.5, causal, 0.7), expected)
