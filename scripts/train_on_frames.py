@@ -97,13 +97,15 @@ def shuffle_clips(source: Path, target: Path, seed: int) -> None:
             new[name] = old[name][:][order]
 
 
-def place(config: FramesConfig, out: Path, backbone: str) -> FramesConfig:
+def place(config: FramesConfig, out: Path, backbone: str, words: str) -> FramesConfig:
     """The configuration with every file in ``out``."""
     meta = str(out / "meta_all.json")
     data = replace(
         config.encoder.data, meta=meta, video_features=str(out / "frames.h5"), text_features=str(out / "words.h5")
     )
-    encoder = replace(config.encoder, data=data, features=replace(config.encoder.features, backbone=backbone))
+    encoder = replace(
+        config.encoder, data=data, features=replace(config.encoder.features, backbone=backbone, words=words)
+    )
     return FramesConfig(encoder, replace(config.captioner, data=replace(config.captioner.data, meta=meta)))
 
 
@@ -126,7 +128,7 @@ def train_on(config: CaptionerConfig, out: Path, embeddings: list[Path]) -> dict
 def run(args: argparse.Namespace) -> None:
     """The whole pipeline."""
     out, index = args.out, read_json(args.folder / "index.json")
-    config = place(configuration.load(FramesConfig, args.config, args.overrides), out, args.backbone)
+    config = place(configuration.load(FramesConfig, args.config, args.overrides), out, args.backbone, args.words)
     videos = to_meta(index)
     save_meta(out / "meta_all.json", videos)
     write_features(out / "frames.h5", described(args.folder, index, args.backbone))

@@ -76,6 +76,7 @@ def _encoder(config: DemoConfig, out: Path, seed: int) -> EncoderConfig:
             video_features=str(out / "features" / "frames.h5"),
             text_features=str(out / "features" / "words.h5"),
         ),
+        features=replace(encoder.features, words=f"hashed:{config.word_size}"),
         loop=replace(encoder.loop, seed=seed),
     )
 
