@@ -59,6 +59,30 @@ def test_same_seed_same_scores(workplace, tmp_path):
         assert again[key] == first[key]
 
 
+def test_wrong_input_is_one_clear_line(workplace, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    (tmp_path / "text.mp4").write_text("not a video", encoding="utf-8")
+    meta = json.loads((workplace / "runs/demo/data/meta_all.json").read_text(encoding="utf-8"))
+    unknown = meta | {"nowhere": {**meta["train_0000"], "data_key": "nowhere"}}
+    empty = json.loads(json.dumps(meta))
+    empty["train_0001"]["segments"][1]["text"] = " "
+    for name, content in (("unknown", unknown), ("empty", empty)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    train = ["train", "encoder", "runs/demo/encoder/config.yaml", "--out", str(tmp_path / "run")]
+    caption = ["--model", "runs/demo/mart"]
+    for arguments, said in (
+        (["caption", "missing.mp4", *caption], ("missing.mp4", "no such file")),
+        (["caption", str(tmp_path / "text.mp4"), *caption], ("text.mp4", "not a video")),
+        ([*train, f"data.meta={tmp_path / 'unknown.json'}"], ("frames.h5", "'nowhere'", "extract them")),
+        ([*train, f"data.meta={tmp_path / 'empty.json'}"], ("empty.json", "train_0001", "segment 1", "sentence")),
+    ):
+        assert main(arguments) == 2
+        shown = capsys.readouterr().err
+        assert all(part in shown for part in said), shown
+        assert "Traceback" not in shown
+    assert not (tmp_path / "run").exists()
+
+
 def commands_of(path: Path) -> list[str]:
     """The command lines of all ``bash`` blocks of a Markdown file."""
     blocks = path.read_text(encoding="utf-8").split("```bash\n")[1:]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from captioner.paragraph import as_written
 from cootmart.demo.probes import load_probes, named_colours, named_shapes
 from cootmart.demo.world import COLOURS
 from encoder.data.meta import Video, load_meta, select
@@ -33,19 +34,19 @@ from training.files import read_json
 SAMPLES = 12
 FRAMES_A_CLIP = 4
 REFERENCES = 3
-METRICS = (
-    Metric("Bleu_1", "BLEU-1: words that some reference has, in %"),
-    Metric("Bleu_2", "BLEU-2, in %"),
-    Metric("Bleu_3", "BLEU-3, in %"),
-    Metric("Bleu_4", "BLEU-4: four words in a row, in %"),
-    Metric("METEOR", "METEOR 1.5 with stems, synonyms and paraphrases, in %"),
-    Metric("ROUGE_L", "ROUGE-L: longest common subsequence, in %"),
-    Metric("CIDEr", "CIDEr-D: n-grams weighted by how telling they are, x100"),
-    Metric("re4", "R@4: share of 4-grams said before in the paragraph, in %", higher_is_better=False),
-    Metric("hidden_colour", "hidden objects whose colour is named rightly, in %"),
-    Metric("hidden_shape", "hidden objects whose shape is named rightly, in %"),
-    Metric("again_f1", "F1 of saying “again” where it is due, in %"),
-)
+METRICS = {
+    "Bleu_1": Metric("B-1", "BLEU-1: words that some reference has, in %"),
+    "Bleu_2": Metric("B-2", "BLEU-2: pairs of words, in %"),
+    "Bleu_3": Metric("B-3", "BLEU-3: three words in a row, in %"),
+    "Bleu_4": Metric("B-4", "BLEU-4: four words in a row, in %"),
+    "METEOR": Metric("METEOR", "METEOR 1.5 with stems, synonyms and paraphrases, in %"),
+    "ROUGE_L": Metric("ROUGE-L", "longest common subsequence, in %"),
+    "CIDEr": Metric("CIDEr-D", "n-grams weighted by how telling they are, x100"),
+    "re4": Metric("R@4", "share of 4-grams said before in the paragraph, in %", higher_is_better=False),
+    "hidden_colour": Metric("hidden colour", "hidden objects whose colour is named rightly, in %"),
+    "hidden_shape": Metric("shape", "hidden objects whose shape is named rightly, in %"),
+    "again_f1": Metric("again", "F1 of saying “again” where it is due, in %"),
+}
 
 
 def write_demo_report(
@@ -128,8 +129,9 @@ def _retrieval(found: Mapping[str, float], videos: int) -> list[Score]:
 
 
 def _systems(systems: Mapping[str, Mapping[str, float | None]]) -> SystemTable:
-    rows = [SystemRow(name, [values[metric.name] for metric in METRICS]) for name, values in systems.items()]
-    return SystemTable("Memory against no memory", METRICS, rows, "Same embeddings, same budget, same options.")
+    rows = [SystemRow(name, [values[key] for key in METRICS]) for name, values in systems.items()]
+    note = "Same embeddings, same budget, same options."
+    return SystemTable("Memory against no memory", list(METRICS.values()), rows, note)
 
 
 def _of_all_videos(per_video: Mapping[str, Mapping[str, float]]) -> dict[str, list[float]]:
@@ -173,7 +175,8 @@ def _clips(path: Path, video: Video, captions, references, probes: Mapping[str, 
         flags = _flags(said, hidden[i]) if i in hidden else []
         shown = _few([frame for time, frame in frames if segment.start_sec <= time < segment.stop_sec])
         truth = [reference[video.key][i] for reference in references]
-        clips.append(SampleClip(segment.start_sec, segment.stop_sec, shown, said, truth, flags))
+        written = {system: as_written(text) for system, text in said.items()}
+        clips.append(SampleClip(segment.start_sec, segment.stop_sec, shown, written, truth, flags))
     return clips
 
 
