@@ -12,7 +12,7 @@ demo: $(READY)  ## render videos, train both stages, caption held-out videos, sc
 test: $(READY)  ## lint and all tests but the slow ones
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: $(READY)  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -73,7 +73,7 @@ def test_wrong_input_is_one_clear_line(workplace, tmp_path, monkeypatch, capsys)
     for arguments, said in (
         (["caption", "missing.mp4", *caption], ("missing.mp4", "no such file")),
         (["caption", str(tmp_path / "text.mp4"), *caption], ("text.mp4", "not a video")),
-        ([*train, f"data.meta={tmp_path / 'unknown.json'}"], ("frames.h5", "'nowhere'", "extract them")),
+        ([*train, f"data.meta={tmp_path / 'unknown.json'}"], ("frames.h5", "'nowhere'", "take the video out")),
         ([*train, f"data.meta={tmp_path / 'empty.json'}"], ("empty.json", "train_0001", "segment 1", "sentence")),
     ):
         assert main(arguments) == 2
