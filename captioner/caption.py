@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.config import CaptionerConfig, DecodingOptions
-from captioner.data import Item, collate
+from captioner.data import Item, clip_tokens, collate
 from captioner.decoding import generate, write_steps
 from captioner.folder import load_captioner
 from captioner.models import Captioner
@@ -76,14 +76,32 @@ def stream_captions(
     """
     batch = collate(_items(config, embeddings)).to(next(model.parameters()).device)
     for step in write_steps(model, batch, decoding or config.decoding):
-        for hypotheses in step:
-            yield [vocabulary.decode(words) for words in hypotheses]
+        yield from (_texts(vocabulary, hypotheses) for hypotheses in step)
+
+
+def caption_together(
+    model: Captioner,
+    vocabulary: Vocabulary,
+    config: CaptionerConfig,
+    embeddings: Sequence[Embeddings],
+    decoding: DecodingOptions | None = None,
+) -> list[list[list[str]]]:
+    """As `stream_captions` for several videos at a time, each in embeddings of its own: for each what that yields."""
+    items = [item for each in embeddings for item in _items(config, each)]
+    batch = collate(items).to(next(model.parameters()).device)
+    steps = write_steps(model, batch, decoding or config.decoding)
+    return batch.by_video([_texts(vocabulary, hypotheses) for step in steps for hypotheses in step])
+
+
+def _texts(vocabulary: Vocabulary, hypotheses: Sequence[Sequence[int]]) -> list[str]:
+    """Different texts, best first: hypotheses may differ in special tokens alone."""
+    return list(dict.fromkeys(map(vocabulary.decode, hypotheses)))
 
 
 def _items(config: CaptionerConfig, embeddings: Embeddings) -> list[Item]:
     """The videos of ``embeddings`` that have clips."""
     kind, expected = config.data.features, config.model.video_feature_size
-    items = [Item.without_text(key, embeddings.features(key, kind)) for key in embeddings.keys]
+    items = [Item.without_text(key, clip_tokens(embeddings, key, kind)) for key in embeddings.keys]
     items = [item for item in items if item.features]
     found = items[0].features[0].shape[-1] if items else expected
     if found != expected:

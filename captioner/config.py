@@ -13,6 +13,7 @@ JOINT_MODELS = ("mart", "norec", "xl", "xlgrad")  # one sequence: [CLS] video [S
 MEMORY_MASKS = ("query", "key")
 STRATEGIES = ("greedy", "beam", "sample")
 LENGTH_PENALTIES = ("none", "wu", "avg")
+BASELINES = ("others", "greedy")
 
 
 def _require(group: object, where: str, name: str, holds: bool, expected: str) -> None:
@@ -125,7 +126,8 @@ class DecodingOptions:
     beam_size: int = 2
     """beam: hypotheses kept"""
     n_best: int = 1
-    """beam: finished hypotheses of a sentence before the search may stop"""
+    """beam: finished hypotheses of a sentence before the search may stop; sample: draws of a sentence; the first one
+    goes into the paragraph, the others are its alternatives"""
     length_penalty: str = "none"
     """beam: none | wu | avg"""
     length_penalty_alpha: float = 0.0
@@ -146,8 +148,11 @@ class DecodingOptions:
         for name in ("min_length", "max_length", "no_repeat_ngram", "no_repeat_ngram_in_paragraph"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
         self._check("beam_size", self.beam_size >= 1, "1 or more")
-        limit = self.beam_size if self.strategy == "beam" else 1
-        self._check("n_best", 1 <= self.n_best <= limit, f"1 to {limit} (beam_size with strategy beam, else 1)")
+        self._check("n_best", self.n_best >= 1, "1 or more")
+        if self.strategy == "beam":
+            self._check("n_best", self.n_best <= self.beam_size, f"at most beam_size ({self.beam_size})")
+        if self.strategy == "greedy":
+            self._check("n_best", self.n_best == 1, "1 with strategy greedy")
         self._check("temperature", self.temperature > 0, "more than 0")
         self._check("top_p", 0 < self.top_p <= 1, "more than 0, at most 1")
 
@@ -164,7 +169,8 @@ class DataConfig:
     val_embeddings: str = "data/embeddings_val.h5"
     """embeddings file of the validation videos"""
     features: str = "vidclip"
-    """what is seen of a clip: clip | vid | vidclip | vidclipctx from embeddings, or video: appearance and flow"""
+    """what is seen of a clip: clip | vid | vidclip | vidclipctx from embeddings; with `_window` behind it
+    (vidclip_window) three vectors, of the clip, the one before and the one after; or video: appearance and flow"""
     video_features: str = ""
     """video: folder of `<name>_resnet.npy` and `<name>_bn.npy`"""
     durations: str = ""
@@ -204,6 +210,30 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class ScstConfig:
+    """Self-critical training on CIDEr-D, a second training of a captioner; see `captioner.scst`.
+
+    Raises:
+        CootmartError: a value does not exist or does not go with the others.
+    """
+
+    start: str = ""
+    """model folder of the captioner to go on from; empty: training by cross-entropy, and the rest is not used"""
+    samples: int = 4
+    """paragraphs drawn for every video of a batch"""
+    baseline: str = "others"
+    """a paragraph's reward counts as far as it exceeds that of: others, the other draws | greedy decoding"""
+    repetition_penalty: float = 0.0
+    """how much a paragraph that does nothing but repeat itself (R@4 of 1) loses of its CIDEr-D (0 to 10)"""
+
+    def __post_init__(self) -> None:
+        _require(self, "scst", "baseline", self.baseline in BASELINES, "one of " + ", ".join(BASELINES))
+        least = 2 if self.baseline == "others" else 1
+        _require(self, "scst", "samples", self.samples >= least, f"{least} or more with baseline {self.baseline}")
+        _require(self, "scst", "repetition_penalty", self.repetition_penalty >= 0, "0 or more")
+
+
+@dataclass(frozen=True)
 class CaptionerConfig:
     """One captioner run. The defaults are MART on YouCook2 as published with COOT."""
 
@@ -216,6 +246,7 @@ class CaptionerConfig:
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(epochs=50, patience=10, clip_gradient=1.0, ema_decay=0.9999)
     )
+    scst: ScstConfig = field(default_factory=ScstConfig)
     warmup: float = 0.1
     """share of all steps in which the rate rises; then it falls linearly to 0"""
     batch_size: int = 16
@@ -228,5 +259,8 @@ class CaptionerConfig:
     def __post_init__(self) -> None:
         known = self.batch_of in ("videos", "sentences")
         _require(self, "captioner", "batch_of", known, "videos or sentences")
+        n = 3 if self.data.features.endswith("_window") else 1
+        known = f"{self.model.video_margin + n} or more for data.features={self.data.features}"
+        _require(self.model, "model", "max_v_len", self.model.max_features >= n, known)
         alone = self.batch_of == "videos" or self.model.model not in ("mart", "xl", "xlgrad")
         _require(self, "captioner", "batch_of", alone, f"videos: {self.model.model} learns from whole paragraphs")

@@ -77,23 +77,39 @@ class Features(Protocol):
         """One (v, Dv) array a sentence."""
 
 
+WINDOW = "_window"
+
+
+def clip_tokens(embeddings: Embeddings, name: str, kind: str, mode: str = "val") -> list[np.ndarray]:
+    """What a captioner sees of each clip of ``name``, (v, Dv) each.
+
+    ``kind`` as in `Embeddings.features` gives one vector. With ``_window`` behind it there are three: the clip, the one
+    before and the one after, zeros where there is none.
+    """
+    features = embeddings.features(name, kind.removesuffix(WINDOW), mode)  # (clips, Dv)
+    if not kind.endswith(WINDOW):
+        return list(features[:, None])
+    padded = np.pad(features, ((1, 1), (0, 0)))
+    return list(np.stack([features, padded[:-2], padded[2:]], axis=1))
+
+
 @dataclass(frozen=True)
 class CootFeatures:
-    """One vector a clip from an embeddings file: sentence k is about clip k."""
+    """Features of clips from an embeddings file, see `clip_tokens`: sentence k is about clip k."""
 
     embeddings: Embeddings
     kind: str = "vidclip"
     mode: str = "val"
 
     def __call__(self, annotation: Annotation) -> list[np.ndarray]:
-        features = self.embeddings.features(annotation.name, self.kind, self.mode)  # (clips, Dv)
+        features = clip_tokens(self.embeddings, annotation.name, self.kind, self.mode)
         n = len(annotation.sentences)
         if len(features) < n:
             raise CootmartError(
                 f"video {annotation.name!r}: {n} sentences but embeddings of {len(features)} clips; "
                 "were the embeddings made from these annotations?"
             )
-        return list(features[:n, None])
+        return features[:n]
 
 
 @dataclass(frozen=True)
@@ -105,10 +121,10 @@ class Item:
     text: list[list[int]]  # S x [BOS] words [EOS]
 
     @classmethod
-    def without_text(cls, name: str, features: np.ndarray) -> Item:
-        """A video to be captioned: one feature vector a clip, (S, Dv)."""
+    def without_text(cls, name: str, features: list[np.ndarray]) -> Item:
+        """A video to be captioned: S x (v, Dv)."""
         unknown = Annotation(name, ("",) * len(features), ((0.0, 0.0),) * len(features))
-        return cls(unknown, list(features[:, None]), [[BOS, EOS]] * len(features))
+        return cls(unknown, features, [[BOS, EOS]] * len(features))
 
 
 class CaptionDataset(Sequence):

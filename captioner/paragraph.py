@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 FEW = 4
@@ -66,12 +66,12 @@ def _without_empty(values: dict) -> dict:
     return {name: value for name, value in values.items() if name != "alternatives" or value}
 
 
-def alike(paragraph: Paragraph) -> str | None:
+def alike(sentences: Sequence[Sentence]) -> str | None:
     """A warning where nearly all sentences say the same, None where they do not.
 
     Two sentences say the same where at least `SAME` of the words of either are words of both (Jaccard index).
     """
-    words = [frozenset(sentence.text.split()) for sentence in paragraph.sentences]
+    words = [frozenset(sentence.text.split()) for sentence in sentences]
     if len(words) < FEW:
         return None
     usual = Counter(words).most_common(1)[0][0]

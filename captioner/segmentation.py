@@ -53,6 +53,14 @@ class LengthPrior:
         """Seconds; longer segments are not looked for."""
         return math.exp(self._mu + SPREAD * self.sigma)
 
+    def penalty(self, seconds: np.ndarray) -> np.ndarray:
+        """What segments of lengths (n,) cost: 1 at the mean, and half the squared distance of log lengths from it.
+
+        The distance counts in standard deviations. Minus a log density instead would make any segment so dear that
+        features which say little were cut into few, far too long ones.
+        """
+        return 1 + 0.5 * (np.log(seconds / self.mean) / self.sigma) ** 2
+
     def log_density(self, seconds: np.ndarray) -> np.ndarray:
         """Log density of lengths (n,) -> (n,)."""
         z = (np.log(seconds) - self._mu) / self.sigma
@@ -69,8 +77,8 @@ def change_points(
     """Cut a whole video where its features change: kernel temporal segmentation (Potapov et al. 2014).
 
     Minimises the scatter of the features within segments, ``sum ||x_t - mean||^2`` (a linear kernel), in units of the
-    video's own variance and times ``weight``, minus the log probability of the segments' lengths, in place of the
-    number of segments that the original penalises.
+    video's own variance and times ``weight``, plus the penalty of the segments' lengths, in place of the number of
+    segments that the original penalises.
 
     Args:
         features: (T, D), evenly spaced over ``duration`` seconds.
@@ -84,15 +92,15 @@ def change_points(
     sums = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(x, axis=0)])  # (T + 1, D)
     squares = np.concatenate([[0.0], np.cumsum(np.einsum("td,td->t", x, x))])  # (T + 1,)
     variance = squares[-1] / len(x) or 1.0
-    log_prior = _log_prior(len(x), duration, prior)
+    penalty = prior.penalty(_lengths(len(x), duration, prior))
 
     def scores(first: int, stop: int) -> np.ndarray:
         lengths = np.arange(stop - first, 0, -1)
         step = sums[stop] - sums[first:stop]
         scatter = squares[stop] - squares[first:stop] - np.einsum("td,td->t", step, step) / lengths
-        return log_prior[lengths - 1] - weight * scatter / variance
+        return -penalty[lengths - 1] - weight * scatter / variance
 
-    return _seconds(best_segments(len(x), len(log_prior), scores, gaps=False), len(x), duration)
+    return _seconds(best_segments(len(x), len(penalty), scores, gaps=False), len(x), duration)
 
 
 def likeliest_segments(log_odds: np.ndarray, duration: float, prior: LengthPrior) -> list[Segment]:
@@ -109,11 +117,12 @@ def likeliest_segments(log_odds: np.ndarray, duration: float, prior: LengthPrior
     """
     inside, starts, ends = log_odds.astype(np.float64).T
     total = np.concatenate([[0.0], np.cumsum(inside)])  # (T + 1,)
-    log_prior = _log_prior(len(log_odds), duration, prior)
+    lengths = _lengths(len(log_odds), duration, prior)
+    log_prior = prior.log_density(lengths) + math.log(lengths[0])
 
     def scores(first: int, stop: int) -> np.ndarray:
-        lengths = np.arange(stop - first, 0, -1)
-        return total[stop] - total[first:stop] + starts[first:stop] + ends[stop - 1] + log_prior[lengths - 1]
+        shorter = log_prior[: stop - first][::-1]
+        return total[stop] - total[first:stop] + starts[first:stop] + ends[stop - 1] + shorter
 
     found = best_segments(len(log_odds), len(log_prior), scores, gaps=True)
     return _seconds(found or [(0, len(log_odds))], len(log_odds), duration)
@@ -160,11 +169,11 @@ def _trace(back: np.ndarray) -> list[tuple[int, int]]:
     return found[::-1]
 
 
-def _log_prior(count: int, duration: float, prior: LengthPrior) -> np.ndarray:
-    """Log probability of segments of 1, 2, ... frames, as long as they are plausible."""
+def _lengths(count: int, duration: float, prior: LengthPrior) -> np.ndarray:
+    """Seconds of segments of 1, 2, ... frames, as long as they are plausible."""
     seconds = duration / count
     longest = min(count, max(1, math.ceil(prior.longest / seconds)))
-    return prior.log_density(np.arange(1, longest + 1) * seconds) + math.log(seconds)
+    return np.arange(1, longest + 1) * seconds
 
 
 def _seconds(found: Sequence[tuple[int, int]], count: int, duration: float) -> list[Segment]:

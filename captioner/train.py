@@ -167,7 +167,7 @@ def _start_from_glove(model: Captioner, config: CaptionerConfig, vocabulary: Voc
 
 
 def train(config: CaptionerConfig, run: Path, resume: bool = False) -> list[dict[str, float]]:
-    """Train a captioner as ``config`` says; the best epoch's model folder is ``run``.
+    """Train a captioner as ``config`` says, or train one further by `captioner.scst`; the best epoch is in ``run``.
 
     Returns:
         One dictionary an epoch, see `training.loop.fit`.
@@ -176,5 +176,9 @@ def train(config: CaptionerConfig, run: Path, resume: bool = False) -> list[dict
         CootmartError: files are missing or do not fit together, or the loss is not finite.
     """
     seed_everything(config.loop.seed)
-    run = Path(run)
-    return fit(CaptionerStage(config, open_data(config), pick_device(), run), config.loop, run, resume)
+    run, stage = Path(run), CaptionerStage
+    if config.scst.start:
+        from captioner.scst import ScstStage, starting_point
+
+        config, stage = starting_point(config), ScstStage
+    return fit(stage(config, open_data(config), pick_device(), run), config.loop, run, resume)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -17,8 +17,10 @@ from encoder.features.extract import SUFFIXES
 from encoder.features.video import is_url, name_of
 from training.errors import CootmartError
 
-AHEAD = 2
+AHEAD = 8
 """videos a worker may be ahead of the writer; what bounds memory"""
+TOGETHER = 16
+"""videos whose sentences are written at the same time, where so many are ready"""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def caption_videos(
     """Caption ``videos`` in order; one that cannot be captioned does not stop the others.
 
     Decoding and frame features run in ``workers`` threads, at most `AHEAD` videos each ahead of the sentences, so that
-    memory does not grow with the number of videos.
+    memory does not grow with the number of videos. Sentences of all videos that are ready are written together.
 
     Args:
         segments: ``segments``, ``count`` or ``seconds`` as `Captioner.__call__` takes them.
@@ -57,23 +59,37 @@ def caption_videos(
     try:
         running = deque(start(workers * AHEAD))
         while running:
-            video, future = running.popleft()
-            yield _outcome(captioner, video, future, decoding)
-            running += start(1)
+            group = [running.popleft()]
+            while running and len(group) < TOGETHER and running[0][1].done():
+                group.append(running.popleft())
+            yield from _write_together(captioner, group, decoding)
+            running += start(len(group))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _outcome(
-    captioner: Captioner, video: str | Path, future: Future[Watched], decoding: DecodingOptions | None
-) -> Outcome:
+def _write_together(
+    captioner: Captioner, group: list[tuple[str | Path, Future[Watched]]], decoding: DecodingOptions | None
+) -> Iterator[Outcome]:
+    """Outcomes of a few videos in order."""
+    seen = [(video, _attempt(video, future.result)) for video, future in group]
+    good = [watched for _, watched in seen if isinstance(watched, Watched)]
+    paragraphs = iter(captioner.paragraphs(good, decoding) if good else [])
+    for video, watched in seen:
+        if isinstance(watched, Watched):
+            yield Outcome(video, next(paragraphs), watched.duration)
+        else:
+            yield Outcome(video, None, problem=watched)
+
+
+def _attempt(video: str | Path, watch: Callable[[], Watched]) -> Watched | str:
+    """What ``watch`` gives, or what is wrong with the video."""
     try:
-        watched = future.result()
-        return Outcome(video, captioner.paragraph(watched, decoding), watched.duration)
+        return watch()
     except CootmartError as error:
-        return Outcome(video, None, problem=str(error))
+        return str(error)
     except Exception as error:  # whatever one file brings about, thousands of others wait
-        return Outcome(video, None, problem=f"{video}: {type(error).__name__}: {error}")
+        return f"{video}: {type(error).__name__}: {error}"
 
 
 def find_all(paths: Sequence[str | Path]) -> list[str | Path]:

@@ -19,6 +19,7 @@ COMMANDS = {
     "embed": "write clip and video embeddings of a data set with a trained encoder",
     "retrieve": "find the videos and clips that a sentence describes",
     "caption": "write the paragraph of any video file",
+    "serve": "caption videos on a web page of this machine",
     "score": "score predicted paragraphs against references, or embeddings by retrieval",
     "benchmark": "train and score a suite of systems, and write one table of them",
     "convert": "turn YouCook2, ActivityNet or CSV annotations into meta_all.json",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from captioner.caption import stream_captions
+from captioner.caption import caption_together, stream_captions
 from captioner.decoding import DecodingOptions
 from captioner.folder import load_captioner
 from captioner.paragraph import Paragraph, Sentence, alike
@@ -17,6 +17,7 @@ from captioner.segments import Segment, by_length, check_segments, read_segments
 from cootmart.segmenting import METHODS, Segmenter
 from encoder.boundaries import load_boundaries
 from encoder.embed import embed_video
+from encoder.embeddings import Embeddings
 from encoder.features.backbones import load_backbone, video_features
 from encoder.features.statistics import FeatureStatistics
 from encoder.features.video import name_of, probe
@@ -92,8 +93,7 @@ class Captioner:
         Raises:
             CootmartError: the file is missing or no video, or a segment is outside it.
         """
-        watched = self.watch(video, segments, count, seconds)
-        return self.paragraph(watched, decoding)
+        return self.paragraphs([self.watch(video, segments, count, seconds)], decoding)[0]
 
     def stream(
         self,
@@ -112,9 +112,15 @@ class Captioner:
         segments: str | Path | Sequence[Segment] = "auto",
         count: int | None = None,
         seconds: float | None = None,
+        on_frame: Callable[[float], None] | None = None,
     ) -> Watched:
-        """Decode and describe a video and find its segments; several threads may watch at a time. See `__call__`."""
-        features = video_features(video, self.backbone, self.encoder_config.features.fps)
+        """Decode and describe a video and find its segments; several threads may watch at a time.
+
+        Args:
+            on_frame: called with the time in seconds of every frame as it comes; what it raises ends the reading. The
+                other arguments are those of `__call__`.
+        """
+        features = video_features(video, self.backbone, self.encoder_config.features.fps, on_frame)
         self._require_width(video, features)
         duration = self._duration(video, len(features))
         parts = self._segments(video, features, duration, segments, count, seconds)
@@ -124,18 +130,20 @@ class Captioner:
 
     def write(self, watched: Watched, decoding: DecodingOptions | None = None) -> Iterator[Sentence]:
         """Embed a watched video and yield its sentences as they are made."""
-        embeddings = embed_video(
-            self.encoder, self.encoder_config, watched.features, watched.duration, watched.segments, watched.name
-        )
-        texts = stream_captions(self.model, self.vocabulary, self.config, embeddings, decoding)
+        texts = stream_captions(self.model, self.vocabulary, self.config, self._embed(watched), decoding)
         for part, (text, *others) in zip(watched.segments, texts, strict=True):
             yield Sentence(*part, text, tuple(others))
 
-    def paragraph(self, watched: Watched, decoding: DecodingOptions | None = None) -> Paragraph:
-        """All sentences of a watched video, with warnings where they are nearly alike or its features are foreign."""
-        paragraph = Paragraph(watched.name, tuple(self.write(watched, decoding)), watched.warnings)
-        same = alike(paragraph)
-        return Paragraph(paragraph.video, paragraph.sentences, (*paragraph.warnings, same)) if same else paragraph
+    def paragraphs(self, watched: Sequence[Watched], decoding: DecodingOptions | None = None) -> list[Paragraph]:
+        """The paragraphs of watched videos, written at the same time: much faster than one after the other."""
+        embeddings = [self._embed(each) for each in watched]
+        texts = caption_together(self.model, self.vocabulary, self.config, embeddings, decoding)
+        return [paragraph_of(*pair) for pair in zip(watched, texts, strict=True)]
+
+    def _embed(self, watched: Watched) -> Embeddings:
+        return embed_video(
+            self.encoder, self.encoder_config, watched.features, watched.duration, watched.segments, watched.name
+        )
 
     def _require_width(self, video: str | Path, features: np.ndarray) -> None:
         if features.shape[1] != self.encoder_config.model.video_dim:
@@ -171,3 +179,15 @@ class Captioner:
         if not len(segments):
             raise CootmartError(f"{video}: found no segments, expected at least one (start, end) in seconds")
         return check_segments(segments, duration)
+
+
+def paragraph_of(watched: Watched, texts: Sequence[Sequence[str]]) -> Paragraph:
+    """The sentences of a watched video, with warnings where they are nearly alike or its features are foreign.
+
+    Args:
+        texts: of every segment its sentence, and other ways to say it behind.
+    """
+    pairs = zip(watched.segments, texts, strict=True)
+    sentences = tuple(Sentence(*part, text, tuple(others)) for part, (text, *others) in pairs)
+    same = alike(sentences)
+    return Paragraph(watched.name, sentences, (*watched.warnings, same) if same else watched.warnings)

@@ -154,6 +154,14 @@ class BenchmarkTable:
         return not self.problems
 
     @property
+    def failures(self) -> list[str]:
+        """A sentence for each reason why rows are missing."""
+        rows: dict[str, list[str]] = {}
+        for name, problem in self.problems.items():
+            rows.setdefault(problem, []).append(name)
+        return [f"{'; '.join(names)}: not run: {problem}" for problem, names in rows.items()]
+
+    @property
     def explanations(self) -> list[str]:
         """What the signs of the table mean, a sentence each."""
         found = [cell for line in self.lines for cell in line.cells.values()]
@@ -268,7 +276,8 @@ def _lines(row: Row, cells: Mapping[str, Cell]) -> list[Line]:
         lines.append(Line(row.name, {}, note="not run"))
     if row.published:
         numbers = {metric: Cell(value) for metric, value in row.published.items()}
-        lines.append(Line(row.name, numbers, published=True, note=row.note))
+        note = "; ".join(filter(None, [row.note, "not run here" if row.problem and not row.runs else ""]))
+        lines.append(Line(row.name, numbers, published=True, note=note))
     return lines
 
 

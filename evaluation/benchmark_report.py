@@ -32,7 +32,6 @@ def build_report(
         curves: of the trainings.
         environment: versions and settings.
     """
-    problems = [f"{name}: not run: {problem}" for name, problem in table.problems.items()]
     ours = sum(1 for line in table.lines if not line.published and line.cells)
     facts = [("systems", str(ours)), ("videos", str(table.videos))]
     values = {name: list(found.values()) for name, found in (per_video or {}).items()}
@@ -47,7 +46,7 @@ def build_report(
         distributions=[Distribution("Test videos by score", "CIDEr-D", values)] if values else [],
         curves=curves,
         environment=environment,
-        notes=problems,
+        notes=table.failures,
     )
 
 
@@ -57,11 +56,7 @@ def _metrics(table: BenchmarkTable) -> list[Metric]:
 
 def _scores(table: BenchmarkTable) -> SystemTable:
     rows = [_row(table, line) for line in table.lines]
-    return SystemTable("Scores", _metrics(table), rows, " ".join([*table.explanations, *_missing(table)]))
-
-
-def _missing(table: BenchmarkTable) -> list[str]:
-    return [f"Not run: {', '.join(table.problems)} (see the notes)."] if table.problems else []
+    return SystemTable("Scores", _metrics(table), rows, " ".join(table.explanations))
 
 
 def _row(table: BenchmarkTable, line: Line) -> SystemRow:

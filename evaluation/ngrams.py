@@ -7,7 +7,7 @@ involved and two n-grams never fall together. All counting is then sorting of 64
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,36 +132,48 @@ class NgramReferences:
         words, text, lengths = _words(hypotheses, _WordIds(self._ids))
         correct = np.zeros((len(hypotheses), MAX_N), np.int64)
         cosine = np.zeros((*self._texts.shape, MAX_N))  # (V, R, 4)
+        for n, (order, keys, count) in enumerate(self._count(words, text)):
+            correct[:, n] = _clipped(keys, count, order, len(hypotheses))
+            cosine[..., n] = self._cosine(keys, count, order, self._texts)
+        counts = self._bleu_counts(correct, lengths)
+        cider = self._cider(cosine, lengths, self._texts)
+        return NgramScores(bleu_score(counts.sum(0)), bleu_score(counts), counts, cider)
+
+    def cider(self, hypotheses: Sequence[str], videos: Sequence[int]) -> np.ndarray:
+        """CIDEr-D (H,) of any texts, ``hypotheses[i]`` against the references of video ``videos[i]``."""
+        words, text, lengths = _words(hypotheses, _WordIds(self._ids))
+        texts = self._texts[np.asarray(videos, np.int64)]
+        cosines = [self._cosine(keys, count, order, texts) for order, keys, count in self._count(words, text)]
+        return self._cider(np.stack(cosines, axis=-1), lengths, texts)
+
+    def _count(self, words: np.ndarray, text: np.ndarray) -> Iterator[tuple[_Order, np.ndarray, np.ndarray]]:
+        """For n = 1..4 the order, the distinct n-grams of each text as text << 32 | rank, and how often each occurs."""
         start, rank = np.arange(len(words)), np.zeros_like(words)
         for n, order in enumerate(self._orders, 1):
             start, codes = _extend(words, text, start, rank, n)
             rank = _rank(codes, order.table)
-            keys, count = np.unique(text[start] << 32 | rank, return_counts=True)
-            correct[:, n - 1] = _clipped(keys, count, order, len(hypotheses))
-            cosine[..., n - 1] = self._cosine(keys, count, order)
-        counts = self._bleu_counts(correct, lengths)
-        return NgramScores(bleu_score(counts.sum(0)), bleu_score(counts), counts, self._cider(cosine, lengths))
+            yield order, *np.unique(text[start] << 32 | rank, return_counts=True)
 
-    def _cosine(self, keys: np.ndarray, count: np.ndarray, order: _Order) -> np.ndarray:
-        """Clipped similarity (V, R) of the tf-idf vectors of one order."""
+    def _cosine(self, keys: np.ndarray, count: np.ndarray, order: _Order, texts: np.ndarray) -> np.ndarray:
+        """Clipped similarity (H, R) of the tf-idf vectors of one order to those of the references ``texts`` (H, R)."""
         video, rank = keys >> 32, keys & 0xFFFFFFFF
         unseen = np.log(len(self._texts))  # document frequency 0 counts as 1
         known = rank < len(order.table)
         tfidf = count * np.where(known, order.idf[np.where(known, rank, 0)] if len(order.idf) else unseen, unseen)
-        size = len(self._texts)
+        size = len(texts)
         norm = np.sqrt(np.bincount(video, tfidf**2, minlength=size))
-        result = np.zeros(self._texts.shape)
-        for slot, text in enumerate(self._texts.T):
+        result = np.zeros(texts.shape)
+        for slot, text in enumerate(texts.T):
             reference = _look_up(text[video] << 32 | rank, order.text_keys, order.tfidf)
             product = np.bincount(video, np.minimum(tfidf, reference) * reference, minlength=size)
             result[:, slot] = _ratio(product, norm * np.where(text >= 0, order.norm[text], 0.0))
         return result
 
-    def _cider(self, cosine: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def _cider(self, cosine: np.ndarray, lengths: np.ndarray, texts: np.ndarray) -> np.ndarray:
         bigrams, reference = np.maximum(lengths - 1, 0), np.maximum(self._lengths - 1, 0)
-        delta = bigrams[:, None] - reference[self._texts]  # (V, R)
+        delta = bigrams[:, None] - reference[texts]  # (H, R)
         each = cosine.mean(-1) * np.exp(-(delta**2) / (2 * SIGMA**2))  # 0 where there is no reference
-        return 10.0 * each.sum(1) / (self._texts >= 0).sum(1)
+        return 10.0 * each.sum(1) / (texts >= 0).sum(1)
 
     def _bleu_counts(self, correct: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         reference = self._lengths[self._texts]  # (V, R)

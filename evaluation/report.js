@@ -50,6 +50,27 @@
     });
   }
 
+  // Scatter plots: what the mark nearest to the pointer or finger is, and which one belongs to it.
+  for (const plot of all(".scatter")) {
+    const svg = plot.querySelector(":scope > svg"), at = plot.querySelector(".at");
+    const marks = svg ? all(".mark", svg) : [];
+    let places, picked = [];
+    const pick = (event) => {
+      const middle = ({ x, y, width, height }) => ({ x: x + width / 2, y: y + height / 2 });
+      places ??= marks.map((mark) => middle(mark.getBBox()));
+      const from = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+      const far = places.map(({ x, y }) => Math.hypot(x - from.x, y - from.y));
+      const nearest = marks[far.indexOf(Math.min(...far))];
+      for (const mark of picked) mark.classList.remove("picked");
+      picked = [nearest, ...(nearest.dataset.pair ? [marks[nearest.dataset.pair]] : [])];
+      for (const mark of picked) mark.classList.add("picked");
+      at.textContent = nearest.textContent;
+    };
+    if (!svg) continue;
+    svg.addEventListener("pointermove", pick);
+    svg.addEventListener("pointerdown", pick);
+  }
+
   // Videos: search, order, filter, and whose sentences are shown.
   const samples = byId("samples");
   if (!samples) return;

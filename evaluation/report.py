@@ -9,7 +9,9 @@ from evaluation.files import write_bytes
 from evaluation.report_data import Report
 from evaluation.report_histogram import histogram
 from evaluation.report_html import Markup, element, join, slug, system_colours
+from evaluation.report_retrieval import query_table, recall_table
 from evaluation.report_samples import pick_names, sample_card, toolbar
+from evaluation.report_scatter import scatter_plot
 from evaluation.report_svg import line_chart
 from evaluation.report_tables import fact_list, score_card, score_table, system_table, timing_table
 
@@ -91,12 +93,22 @@ def _scores(report: Report) -> Markup:
     cards = [score_card(score, colours) for score in report.scores if score.is_headline]
     others = [score for score in report.scores if not score.is_headline]
     parts = [element("div", *cards, class_="cards")] if cards else []
-    return join([*parts, *([score_table(others)] if others else [])])
+    parts += [score_table(others)] if others else []
+    return join([*parts, *[recall_table(scores) for scores in report.retrieval_scores]])
 
 
 def _systems(report: Report) -> Markup:
     colours = system_colours(report)
     return join([system_table(table, colours) for table in report.systems])
+
+
+def _retrieval(report: Report) -> Markup:
+    return join([query_table(table) for table in report.retrievals])
+
+
+def _maps(report: Report) -> Markup:
+    plots = [scatter_plot(scatter) for scatter in report.scatters]
+    return element("div", *plots, class_="charts two" if len(plots) > 1 else "charts") if plots else Markup("")
 
 
 def _videos(report: Report) -> Markup:
@@ -137,6 +149,8 @@ def _notes(report: Report) -> Markup:
 SECTIONS: tuple[tuple[str, Callable[[Report], Markup]], ...] = (
     ("Scores", _scores),
     ("Systems", _systems),
+    ("Retrieval", _retrieval),
+    ("Map", _maps),
     ("Videos", _videos),
     ("Distribution", _distributions),
     ("Training", _curves),

@@ -162,6 +162,98 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class RetrievalScores:
+    """How well the two sides of one level find each other.
+
+    Attributes:
+        candidates: how many a query chooses from; it gives the chance level.
+        ways: name of a direction to its ``r1``, ``r5``, ``r10``, ``r50`` (fractions), ``medr`` and ``meanr`` (from 1).
+    """
+
+    title: str
+    candidates: int
+    ways: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A candidate that a query found.
+
+    Attributes:
+        rank: from 1.
+        note: a few words behind the name.
+    """
+
+    rank: int
+    similarity: float
+    name: str
+    text: str = ""
+    is_right: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class RetrievalQuery:
+    """A query and what it found.
+
+    Attributes:
+        hits: in order of rank; the right one is among them, however far below the others it stands.
+    """
+
+    name: str
+    hits: Sequence[Hit]
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class RetrievalTable:
+    """Sampled queries of one direction, each with what it found.
+
+    Attributes:
+        top: how many of the first candidates are listed; a query whose counterpart is not among them has failed.
+    """
+
+    title: str
+    candidates: int
+    top: int
+    queries: Sequence[RetrievalQuery]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point of a scatter plot.
+
+    Attributes:
+        kind: what it is, such as ``"video"``; it decides the shape.
+        group: it decides the colour.
+        title: shown under the pointer.
+    """
+
+    x: float
+    y: float
+    kind: str
+    group: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Points in the plane, both axes of one scale and without unit.
+
+    Attributes:
+        groups: those that get a colour, in the order of the legend; points of any other group are grey.
+        links: pairs of numbers of marks that belong together; lines join them if there are few.
+    """
+
+    title: str
+    marks: Sequence[Mark]
+    groups: Sequence[str] = ()
+    links: Sequence[tuple[int, int]] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything on the page; what is empty leaves no trace on it.
 
@@ -190,3 +282,6 @@ class Report:
     notes: Sequence[str] = ()
     date: str = ""
     language: str = "en"
+    retrieval_scores: Sequence[RetrievalScores] = ()
+    retrievals: Sequence[RetrievalTable] = ()
+    scatters: Sequence[Scatter] = ()

@@ -20,7 +20,7 @@ WAYS = {
     "sen2cli": "sentence -> clip",
 }
 FIELDS = (("r1", "R@1", 100.0), ("r5", "R@5", 100.0), ("r10", "R@10", 100.0), ("r50", "R@50", 100.0))
-RANKS = (("medr", "median rank"), ("meanr", "mean rank"))
+RANKS = (("medr", "MdR"), ("meanr", "MnR"))
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class RetrievalCard:
     """Scores of one embeddings file.
 
     Attributes:
-        metrics: ``vid2par-r1`` ... ``sen2cli-meanr``: recalls as fractions, ranks from 1.
+        metrics: ``vid2par-r1`` ... ``sen2cli-meanr``: recalls as fractions; median (MdR) and mean (MnR) rank from 1.
         counts: ``videos`` and ``clips``: how many candidates a query has; scores of different numbers do not compare.
         split: which videos these are.
         embeddings: ``name`` and ``sha256`` of the file.
@@ -41,7 +41,7 @@ class RetrievalCard:
     split: str
     embeddings: Mapping[str, str]
     versions: Mapping[str, str]
-    ranking: str = "cosine similarity; of equal ones the later candidate first"
+    ranking: str = "cosine similarity; of equal ones the later first"
 
     def to_json(self) -> str:
         """Everything as JSON text."""
@@ -53,11 +53,12 @@ class RetrievalCard:
 
     def table(self) -> Group:
         """For ``rich.print``: recalls x100, ranks, and what they are of."""
+        from rich import box
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=f"{self.split}, retrieval", title_justify="left")
+        table = Table(title=f"{self.split}, retrieval", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("query -> found")
         for _, label, _ in FIELDS:
             table.add_column(label, justify="right")

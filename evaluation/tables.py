@@ -80,8 +80,7 @@ def _label(line: Line) -> str:
 
 
 def _notes(table: BenchmarkTable) -> list[str]:
-    problems = [f"{name}: not run: {problem}" for name, problem in table.problems.items()]
-    return [*filter(None, [table.note]), *table.explanations, *problems]
+    return [*filter(None, [table.note]), *table.explanations, *table.failures]
 
 
 def terminal(table: BenchmarkTable) -> Group:
@@ -91,18 +90,16 @@ def terminal(table: BenchmarkTable) -> Group:
     from rich.table import Table
     from rich.text import Text
 
-    scores = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    tight = {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    scores = Table(title=table.title, title_justify="left", **tight)
     scores.add_column("system", min_width=12)
     for column in table.columns:
-        scores.add_column(column.label + arrow(column), justify="right")
+        scores.add_column(column.label + arrow(column), justify="right", overflow="fold")
     best = {column.metric: best_of(table, column) for column in table.columns}
     for line in table.lines:
         cells = [_terminal_cell(line, column, best[column.metric] is line) for column in table.columns]
         scores.add_row(Text(_label(line)), *cells, style="italic" if line.published else "")
-    problems = len(table.problems)
-    notes = _notes(table)
-    styles = [""] * (len(notes) - problems) + ["bold red"] * problems
-    texts = [Text(text, style=style) for text, style in zip(notes, styles, strict=True)]
+    texts = [Text(text, style="bold red" if text in table.failures else "") for text in _notes(table)]
     return Group(scores, *_terminal_facts(table), *texts)
 
 
@@ -129,7 +126,7 @@ def _terminal_cell(line: Line, column: Column, is_best: bool):
     value, *spread = _value_parts(cell, column)
     text = Text(value, style="bold" if is_best else "")
     if cell.low is not None:
-        spread.append(interval_text(cell, column).strip("[]").replace(", ", ".."))  # short: eight columns in a line
+        spread.append(interval_text(cell, column).strip("[]").replace(", ", "-"))  # short: eight columns in a line
     return text.append("".join(f"\n{part}" for part in spread), style="not bold dim")
 
 

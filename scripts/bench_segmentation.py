@@ -17,7 +17,7 @@ import torch
 
 from captioner.caption import caption_items
 from captioner.config import DataConfig, DecodingOptions
-from captioner.data import Annotation, Item
+from captioner.data import Annotation, Item, clip_tokens
 from captioner.segmentation import LengthPrior, change_points, f1_score
 from captioner.segments import Segment
 from captioner.train import segment_lengths
@@ -105,7 +105,7 @@ def _cider(captioner: Captioner, videos: list[Video], frames, found: dict, refer
     for v in videos:
         features = frames.read(v.data_key).astype(np.float32)
         embeddings = embed_video(captioner.encoder, captioner.encoder_config, features, v.duration, found[v.key], v.key)
-        items.append(Item.without_text(v.key, embeddings.features(v.key, captioner.config.data.features)))
+        items.append(Item.without_text(v.key, clip_tokens(embeddings, v.key, captioner.config.data.features)))
     texts = caption_items(captioner.model, captioner.vocabulary, items, DecodingOptions())
     kept = [{v.key: reference[v.key] for v in videos} for reference in references]
     with Scorer(kept, FAST_METRICS) as scorer:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,8 +39,8 @@ def write_steps(model: Captioner, batch: Batch, options: DecodingOptions) -> Ite
     """Write the paragraphs of a batch and yield the sentences as they are made.
 
     Yields:
-        For every row of the next sentences of ``batch`` its word ids, the best first and then, with beam search, up to
-        ``n_best`` - 1 others. A model without recurrence writes all sentences in one step.
+        For every row of the next sentences of ``batch`` its word ids, and behind them, with beam search or sampling, up
+        to ``n_best`` - 1 other ways to say it. A model without recurrence writes all sentences in one step.
     """
     sampler = Sampler(options.temperature, options.top_p, options.seed, batch.video.device)
     history: list[list[int]] = [[] for _ in batch.names]
@@ -48,8 +49,8 @@ def write_steps(model: Captioner, batch: Batch, options: DecodingOptions) -> Ite
         n = rows.stop - rows.start
         video, lengths = batch.video[rows], batch.video_lengths[rows]
         memory = select_rows(memory, torch.arange(n, device=video.device))
-        state = model.begin(video, lengths, memory)
-        text, text_lengths, others, state = _write(model, video, state, history, options, sampler)
+        begin = partial(model.begin, video, lengths, memory)
+        text, text_lengths, others, state = _write(model, begin, video, history, options, sampler)
         words = _words(text, text_lengths)
         yield [[best, *rest] for best, rest in zip(words, others, strict=True)]
         if rows.stop < batch.n_sentences:
@@ -66,8 +67,8 @@ def _chunks(model: Captioner, batch: Batch, options: DecodingOptions) -> tuple[s
 
 def _write(
     model: Captioner,
+    begin: Callable[[], Any],
     video: Tensor,
-    state: Any,
     history: list[list[int]],
     options: DecodingOptions,
     sampler: Sampler,
@@ -77,14 +78,22 @@ def _write(
     room = model.config.max_t_len
     if options.strategy == "beam":
         longest = min(options.max_length or room, room - 2)
-        best = beam_search(model, state, video, filters, options, longest)
+        best = beam_search(model, begin(), video, filters, options, longest)
         text, text_lengths = pad_text([[BOS, *found[0].words, EOS] for found in best])
         others = [[list(other.words) for other in found[1:]] for found in best]
         return text.to(video.device), text_lengths.to(video.device), others, None
     longest = min(options.max_length or room, room - 1)
     choose = sampler if options.strategy == "sample" else most_probable
-    text, text_lengths, state = one_by_one(model, state, video, filters, longest, choose)
-    return text, text_lengths, [[] for _ in video], state
+    text, text_lengths, state = one_by_one(model, begin(), video, filters, longest, choose)
+    more = (one_by_one(model, begin(), video, filters, longest, choose)[:2] for _ in range(options.n_best - 1))
+    drawn = [_words(text, text_lengths), *(_words(*other) for other in more)]
+    others = [_different(hypotheses)[1:] for hypotheses in zip(*drawn, strict=True)]
+    return text, text_lengths, others, state
+
+
+def _different(hypotheses: Iterable[list[int]]) -> list[list[int]]:
+    """Each hypothesis once, in their order."""
+    return [list(words) for words in dict.fromkeys(map(tuple, hypotheses))]
 
 
 def _words(text: Tensor, lengths: Tensor) -> list[list[int]]:

@@ -50,8 +50,9 @@ def _cider(ran: RanRow) -> dict[str, float]:
 def _samples(main: str, ran: Sequence[RanRow], per_video: Mapping[str, Mapping], prepared: Prepared) -> list[Sample]:
     """The best, worst and some random videos of the row ``main``, with every row's sentences."""
     said = {r.row.name: read_json(next(iter(r.captions.values())))["results"] for r in ran if r.captions}
-    if main not in said:
+    if not said:
         return []
+    main = main if main in said else next(iter(said))
     told = [read_json(path) for path in prepared.sentences]
     samples = []
     for video, tag in pick_videos(per_video[main]).items():

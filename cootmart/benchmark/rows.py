@@ -49,7 +49,7 @@ def run_row(work: Workplace, name: str) -> RanRow:
             done, folders[seed], written = run(work, name, row, seed)
         except (CootmartError, EvaluationError) as error:
             problem = str(error)
-            print(f"{name}, seed {seed}: not run: {problem}", flush=True)
+            print(f"{name}, seed {seed}: not run, for the reason below the table", flush=True)
             break
         captions |= {seed: written} if written else {}
         runs.append(done)

@@ -11,7 +11,7 @@ import cootmart
 from cootmart.benchmark.digests import Digests
 from cootmart.benchmark.page import write_page
 from cootmart.benchmark.rows import RanRow, run_row
-from cootmart.benchmark.suites import Prepared, Suite, row_of, test_of
+from cootmart.benchmark.suites import Prepared, Suite, check_rows, row_of, test_of
 from cootmart.benchmark.workplace import Workplace, locked, remove_halves
 from evaluation.benchmark import BenchmarkTable, Column, columns_of, tabulate
 from evaluation.files import write_bytes
@@ -31,6 +31,7 @@ def run_suite(suite: Suite, out: Path, command: str = "") -> BenchmarkTable:
         CootmartError: the suite is wrong, or another benchmark runs in ``out``.
     """
     columns = _columns(suite)
+    check_rows(suite)
     with locked(out), ExitStack() as opened:
         remove_halves(out)
         prepared = _prepare(suite, out)

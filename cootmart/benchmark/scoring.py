@@ -42,7 +42,7 @@ def scored(
     shapes = work.digests.replaced({**vars(work.test), "embeddings": str(embeddings)})
     digest = short_digest([shapes, asdict(decoding), config.data.features, config.data.max_n_sen_val])
     result, captions = results / f"test-{digest}.json", results / f"test-{digest}-captions.json"
-    if not result.exists():
+    if not (result.exists() and captions.exists()):
         found = _written(work.test, config, folder, embeddings, decoding, captions)
         texts = found.pop("texts")
         write_json(result, found | _scores(work, texts) | {"train_seconds": train_seconds(folder)})

@@ -147,6 +147,23 @@ def row_of(suite: Suite, name: str) -> RowConfig:
     return row if row.seeds else replace(row, seeds=suite.seeds)
 
 
+def check_rows(suite: Suite) -> None:
+    """Build the configuration of every row, before hours are spent on the first.
+
+    Raises:
+        CootmartError: an option of a row is wrong; the message names the row.
+    """
+    for name in suite.rows:
+        row = row_of(suite, name)
+        try:
+            if row.encoder and not is_trained(row.encoder):
+                encoder_config(suite, row, Prepared(), None)
+            if row.captioner and not is_trained(row.captioner):
+                decoding_options(row, captioner_config(suite, row, Prepared(), 0))
+        except CootmartError as error:
+            raise CootmartError(f"rows: {name}: {error}") from None
+
+
 def is_trained(source: str) -> bool:
     """Whether ``source`` names no configuration but the folder of a model."""
     return "#" not in source and not source.endswith((".yaml", ".yml"))

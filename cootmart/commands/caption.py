@@ -112,7 +112,7 @@ def _caption_videos(args: argparse.Namespace, decoding: DecodingOptions | None) 
 
 def _print_as_written(captioner: Captioner, videos: list, ask: dict[str, Any], decoding: DecodingOptions | None) -> int:
     """Every sentence as soon as there is one, a line a video."""
-    from captioner.paragraph import Paragraph, alike, as_written
+    from captioner.paragraph import alike, as_written
     from training.errors import CootmartError
 
     problems = []
@@ -124,7 +124,7 @@ def _print_as_written(captioner: Captioner, videos: list, ask: dict[str, Any], d
                 print(" " * bool(sentences) + as_written(sentence.text), end="", flush=True)
                 sentences.append(sentence)
             print()
-            same = alike(Paragraph(watched.name, tuple(sentences)))
+            same = alike(sentences)
             _warn(video, (*watched.warnings, same) if same else watched.warnings)
         except CootmartError as error:
             problems.append(str(error))

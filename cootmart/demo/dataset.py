@@ -21,6 +21,7 @@ from cootmart.demo.world import Story, make_story
 from training.errors import CootmartError
 from training.files import read_json, write_json
 from training.progress import Progress
+from training.workers import end_with_parent
 
 VERSION = 1
 """of everything that shapes the data; raise it when any of it changes, and folders are made anew"""
@@ -139,7 +140,7 @@ def _mapped(render: partial, parts: list[list[Item]], workers: int) -> Iterator[
         yield from map(render, parts)
         return
     # "spawn": a fork would copy the locks of threads that torch may already have started
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         yield from pool.map(render, parts)
 
 

@@ -35,6 +35,7 @@ def from_youcook2(path: str | Path) -> list[Video]:
                 splits[entry["subset"]],
                 float(entry["duration"]),
                 tuple(Segment(a["sentence"], *map(float, a["segment"])) for a in entry["annotations"]),
+                f"recipe {entry['recipe_type']}" if "recipe_type" in entry else "",
             )
             for key, entry in read_json(path)["database"].items()
         ]

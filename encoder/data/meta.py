@@ -1,7 +1,8 @@
 """The annotation file `meta_all.json`: which videos there are, their segments, and the sentence of each.
 
 ``{key: {"data_key", "duration_sec", "split", "segments": [{"text", "start_sec", "stop_sec"}, ...]}}``. The order of the
-keys is the order of the data set. Several keys may share one ``data_key``, which names the video's features.
+keys is the order of the data set. Several keys may share one ``data_key``, which names the video's features. An entry
+may have a ``group``, such as its recipe: reports colour by it, nothing else reads it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Video:
     duration: float
     """seconds"""
     segments: tuple[Segment, ...]
+    group: str = ""
+    """kind of video, for reports"""
 
 
 def load_meta(path: str | Path) -> list[Video]:
@@ -94,12 +97,8 @@ def select(videos: Iterable[Video], split: str, path: str | Path) -> list[Video]
 
 def _entry(video: Video) -> dict[str, Any]:
     segments = [{"text": s.text, "start_sec": s.start_sec, "stop_sec": s.stop_sec} for s in video.segments]
-    return {
-        "data_key": video.data_key,
-        "duration_sec": video.duration,
-        "split": video.split,
-        "segments": segments,
-    }
+    entry = {"data_key": video.data_key, "duration_sec": video.duration, "split": video.split, "segments": segments}
+    return entry | ({"group": video.group} if video.group else {})
 
 
 def _read(path: Path, problems: list[str]) -> Iterator[Video]:
@@ -132,7 +131,8 @@ def _videos(path: str | Path, entries: dict[str, Any], problems: list[str]) -> I
         problems.extend(f"{path}: {key}: {problem}" for problem in found)
         if not found:
             segments = (Segment(s["text"], float(s["start_sec"]), float(s["stop_sec"])) for s in entry["segments"])
-            yield Video(key, entry["data_key"], entry["split"], float(entry["duration_sec"]), tuple(segments))
+            names = (entry["data_key"], entry["split"], float(entry["duration_sec"]))
+            yield Video(key, *names, tuple(segments), entry.get("group", ""))
 
 
 def _entry_problems(entry: Any) -> Iterator[str]:
@@ -142,6 +142,8 @@ def _entry_problems(entry: Any) -> Iterator[str]:
     for name in ("data_key", "split"):
         if not isinstance(entry.get(name), str) or not entry[name]:
             yield f"{name}: found {entry.get(name)!r}, expected a name"
+    if not isinstance(entry.get("group", ""), str):
+        yield f"group: found {entry['group']!r}, expected a name, or leave it out"
     duration = entry.get("duration_sec")
     if not _is_number(duration) or duration <= 0:
         yield f"duration_sec: found {duration!r}, expected seconds above 0"

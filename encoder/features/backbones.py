@@ -116,14 +116,21 @@ def load_backbone(name: str) -> Backbone:
     return BACKBONES[kind](argument) if argument else BACKBONES[kind]()
 
 
-def video_features(path: str | Path, backbone: Backbone, fps: float | None = None) -> np.ndarray:
+def video_features(
+    path: str | Path,
+    backbone: Backbone,
+    fps: float | None = None,
+    on_frame: Callable[[float], None] | None = None,
+) -> np.ndarray:
     """Decode ``path`` and describe it ``fps`` times a second -> float32 (T, D), in constant memory.
 
     Feature k belongs to the time k / fps: its frame, or the first frame of its window. Windows that would reach past
     the end are moved back to end with the last frame; a video shorter than a window is one short window.
 
     Args:
+        path: a file, or a URL that FFmpeg opens.
         fps: features a second; None takes the rate of the backbone's recipe.
+        on_frame: called with the time in seconds of every frame as it comes; what it raises ends the reading.
 
     Raises:
         CootmartError: the file is missing, is no video, or holds no frame.
@@ -132,10 +139,18 @@ def video_features(path: str | Path, backbone: Backbone, fps: float | None = Non
     if not fps > 0:
         raise CootmartError(f"frame features: found a rate of {fps}, expected features a second above 0")
     if backbone.window:
-        frames = (frame for _, frame in read_frames(path, backbone.window.fps, backbone.size))
+        frames = _watched(read_frames(path, backbone.window.fps, backbone.size), on_frame)
         return _described_windows(frames, backbone, backbone.window.fps / fps)
-    frames = (frame for _, frame in read_frames(path, fps, backbone.size))
-    return _described_frames(frames, backbone)
+    return _described_frames(_watched(read_frames(path, fps, backbone.size), on_frame), backbone)
+
+
+def _watched(
+    frames: Iterable[tuple[float, np.ndarray]], on_frame: Callable[[float], None] | None
+) -> Iterator[np.ndarray]:
+    for time, frame in frames:
+        if on_frame:
+            on_frame(time)
+        yield frame
 
 
 def _described_frames(frames: Iterable[np.ndarray], backbone: Backbone) -> np.ndarray:

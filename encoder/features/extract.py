@@ -21,6 +21,7 @@ from encoder.features.store import Hdf5Features, checked, write_features
 from training.errors import CootmartError
 from training.files import atomic_path, read_json, write_json
 from training.progress import track
+from training.workers import end_with_parent
 
 SUFFIXES = (".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv")
 
@@ -120,6 +121,7 @@ def _described(jobs: list[tuple], workers: int) -> Iterator[str | None]:
 def _one_thread() -> None:
     import torch
 
+    end_with_parent()
     torch.set_num_threads(1)
 
 

@@ -204,14 +204,15 @@ def _header_duration(container: av.container.InputContainer, stream: av.VideoStr
 
 
 def _packet_duration(container: av.container.InputContainer, stream: av.VideoStream, frame: float) -> float:
-    """From the first to the last time stamp, and the length of the last packet."""
-    first, last = np.inf, -np.inf
+    """From the first to the last time stamp, and the length of the last packet; without stamps, of all packets."""
+    first, last, count = np.inf, -np.inf, 0
     for packet in _packets(container, stream):
+        count += bool(packet.size)
         if packet.pts is not None:
             start = float(packet.pts * packet.time_base)
             first = min(first, start)
             last = max(last, start + (float(packet.duration * packet.time_base) if packet.duration else frame))
-    return float(last - first) if last > first else 0.0
+    return float(last - first) if last > first else count * frame
 
 
 def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,8 +15,6 @@ from cootmart.cli import main
 from tests.benchmark.tiny import write_data, write_suite
 from training import loop
 from training.errors import CootmartError
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +29,13 @@ def data(tmp_path_factory) -> Path:
 def finished(data) -> Path:
     """The folder of a benchmark that ran without interruption."""
     assert main(["benchmark", str(data / "suite.yaml"), "--out", str(data / "whole")]) == 0
+    (data / "whole" / "first.json").write_bytes((data / "whole" / "results.json").read_bytes())
     return data / "whole"
 
 
-def scores(out: Path) -> dict:
+def scores(out: Path, name: str = "results.json") -> dict:
     """Row -> metrics of each seed."""
-    rows = json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"]
+    rows = json.loads((out / name).read_text(encoding="utf-8"))["rows"]
     return {name: [run["metrics"] for run in row["runs"]] for name, row in rows.items()}
 
 
@@ -60,7 +55,7 @@ class Epochs:
 
 
 def test_everything_is_there(finished):
-    result = json.loads((finished / "results.json").read_text(encoding="utf-8"))
+    result = json.loads((finished / "first.json").read_text(encoding="utf-8"))
     assert result["complete"] and result["compare_with"] == "MART" and result["videos"] == 6
     lines = {(line["name"], line["published"]): line for line in result["lines"]}
     assert list(lines) == [("MART", False), ("MART", True), ("no memory", False), ("paper only", True)]
@@ -79,9 +74,9 @@ def test_everything_is_there(finished):
 
 
 def test_the_mean_is_that_of_the_seeds(finished):
-    found = scores(finished)["MART"]
+    found = scores(finished, "first.json")["MART"]
     assert len(found) == 2 and found[0] != found[1]
-    line = json.loads((finished / "results.json").read_text(encoding="utf-8"))["lines"][0]
+    line = json.loads((finished / "first.json").read_text(encoding="utf-8"))["lines"][0]
     mean = 100 * sum(metrics["Bleu_1"] for metrics in found) / 2
     assert line["cells"]["Bleu_1"]["mean"] == pytest.approx(mean)
 
@@ -109,7 +104,7 @@ def test_decoding_shares_the_training_and_changed_options_do_not(data, finished,
     epochs = Epochs(monkeypatch)
     rows = {
         "greedy": {},
-        "short": {"decoding": {"max_length": 2}},
+        "long": {"decoding": {"min_length": 7}},
         "longer": {"options": {"loop": {"epochs": 4}}},
     }
     path = write_suite(data, rows=rows, seeds=[0])
@@ -118,7 +113,7 @@ def test_decoding_shares_the_training_and_changed_options_do_not(data, finished,
     assert epochs.count == 4
     assert table.lines[0].cells["Bleu_1"].mean != table.lines[1].cells["Bleu_1"].mean
     results = json.loads((finished / "results.json").read_text(encoding="utf-8"))["rows"]
-    assert results["greedy"]["folders"] == results["short"]["folders"] != results["longer"]["folders"]
+    assert results["greedy"]["folders"] == results["long"]["folders"] != results["longer"]["folders"]
 
 
 def test_changed_data_are_not_mistaken_for_the_old(data, finished, tmp_path, monkeypatch):
@@ -147,35 +142,7 @@ def test_goes_on_after_an_exception(data, finished, tmp_path, monkeypatch, fail_
     second = Epochs(monkeypatch)
     run_suite(suite, tmp_path)
     assert first.count + second.count == 12  # 2 rows, 2 seeds, 3 epochs: none is lost, none is done twice
-    whole = scores(finished)
-    assert scores(tmp_path) == {name: whole[name][:2] for name in whole} if fail_at != 7 else scores(tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6))
-def test_goes_on_after_kill_9_at_a_random_moment(data, tmp_path, seed):
-    command = [sys.executable, "-m", "cootmart", "benchmark", str(data / "suite.yaml"), "captioner.loop.epochs=12"]
-    reference = data / "uninterrupted"
-    started = time.monotonic()
-    subprocess.run([*command, "--out", str(reference)], cwd=ROOT, check=True, capture_output=True)
-    needed = max(time.monotonic() - started, 6.0) if seed == 0 else 15.0
-    moments = random.Random(seed)
-    for _ in range(20):
-        process = subprocess.Popen(
-            [*command, "--out", str(tmp_path)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            code = process.wait(timeout=moments.uniform(2.0, needed))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            assert process.wait() == -signal.SIGKILL
-            continue
-        assert code == 0
-        break
-    else:
-        subprocess.run([*command, "--out", str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
-    assert scores(tmp_path) == scores(reference)
-    assert not list(tmp_path.rglob(".*.tmp"))
+    assert scores(tmp_path) == scores(finished, "first.json")
 
 
 def test_half_files_of_a_killed_process_are_removed(data, finished):
@@ -198,7 +165,7 @@ def test_missing_data_leave_the_published_row_and_exit_code_1(data, tmp_path, ca
     assert main(["benchmark", str(data / "suite.yaml"), "--out", str(tmp_path), *gone]) == 1
     assert epochs.count == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "MART: not run: missing: data/words.json, data/gone.h5" in shown
+    assert "MART; no memory: not run: missing: data/words.json, data/gone.h5" in shown
     assert "57.24" in shown and "35.74" in shown
     assert "no memory" in (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "missing: data/words.json" in (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -206,10 +173,10 @@ def test_missing_data_leave_the_published_row_and_exit_code_1(data, tmp_path, ca
 
 
 def test_a_row_that_fails_does_not_stop_the_others(data, tmp_path):
-    path = write_suite(data, rows={"wrong": {"options": {"model": {"hidden_size": 13}}}, "right": {}}, seeds=[0])
+    path = write_suite(data, rows={"wrong": {"options": {"optimizer": {"lr": 1e30}}}, "right": {}}, seeds=[0])
     table = run_suite(load_suite(path), tmp_path)
     write_suite(data)
-    assert list(table.problems) == ["wrong"] and "hidden_size: found 13" in table.problems["wrong"]
+    assert list(table.problems) == ["wrong"] and "the loss of epoch" in table.problems["wrong"]
     assert table.lines[1].name == "right" and table.lines[1].cells
 
 
@@ -223,13 +190,14 @@ def test_a_metric_that_does_not_run_is_a_problem_of_the_row(data, tmp_path, monk
 
 def test_a_trained_captioner_is_only_scored(data, finished, tmp_path, monkeypatch):
     epochs = Epochs(monkeypatch)
-    folder = next(finished.glob("captioners/mart-*/seed0")).with_name("seed{seed}")
+    rows = json.loads((finished / "first.json").read_text(encoding="utf-8"))["rows"]
+    folder = Path(rows["MART"]["folders"]["0"]).with_name("seed{seed}")
     path = write_suite(data, rows={"given": {"captioner": str(folder)}}, all_rows={})
     table = run_suite(load_suite(path), tmp_path)
     write_suite(data)
     assert epochs.count == 0
     assert table.lines[0].seeds == [0, 1]
-    assert scores(tmp_path)["given"] == scores(finished)["MART"][:2] or len(scores(tmp_path)["given"]) == 2
+    assert scores(tmp_path)["given"] == scores(finished, "first.json")["MART"]
 
 
 @pytest.mark.parametrize(
@@ -242,6 +210,8 @@ def test_a_trained_captioner_is_only_scored(data, finished, tmp_path, monkeypatc
         (["SUITE", "rows={}"], "rows is empty"),
         (["SUITE", "rows.MART.captoiner=a"], "unknown option 'captoiner'; did you mean 'captioner'?"),
         (["SUITE", "rows.MART.published={CIDEr: many}"], "published CIDEr is 'many', expected a number"),
+        (["SUITE", "captioner.model.hidden_size=13"], "rows: MART: model.hidden_size: found 13"),
+        (["SUITE", "rows.MART.decoding={strategy: best}"], "rows: MART: decoding.strategy: found 'best'"),
         (["SUITE", "prepare=films"], "found 'films', expected demo or nothing"),
         (["SUITE", "compare_with=x"], "compare_with 'x': expected one of MART"),
     ],

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
 
 from captioner.batch import Batch
 from captioner.config import DecodingOptions
-from captioner.data import pad_text
-from captioner.decoding import generate
+from captioner.data import collate, pad_text
+from captioner.decoding import generate, write_steps
 from captioner.decoding.beam import Beams, beam_search, length_penalty
 from captioner.decoding.filters import NoRepeatedNgrams, NoUnknown, completions
 from captioner.decoding.sampling import nucleus
 from captioner.models.cache import select_rows
 from captioner.vocabulary import BOS, EOS, UNK
-from tests.captioner.tiny import MODELS, RECURRENT, tiny_batch, tiny_model
+from tests.captioner.tiny import MODELS, RECURRENT, tiny_batch, tiny_items, tiny_model
 from training.errors import CootmartError
 
 
@@ -243,6 +244,34 @@ def test_sampling_follows_its_seed_and_cools_to_greedy():
 
     assert sampled(seed=1) == sampled(seed=1) != sampled(seed=2)
     assert sampled(temperature=1e-4) == generate(model, batch)
+
+
+def test_draws_of_a_sentence_differ_and_leave_the_first_alone():
+    model, batch = tiny_model("mart"), tiny_batch(10)
+    options = DecodingOptions(strategy="sample", n_best=4, temperature=1.5)
+    rows = [hypotheses for step in write_steps(model, batch, options) for hypotheses in step]
+    assert [row[0] for row in rows[: len(batch.names)]] == [
+        step[0] for step in next(write_steps(model, batch, replace(options, n_best=1)))
+    ]
+    for hypotheses in rows:
+        assert 1 <= len(hypotheses) <= 4
+        assert len({tuple(words) for words in hypotheses}) == len(hypotheses)
+    assert sum(map(len, rows)) > 2 * len(rows)
+    assert generate(model, batch, options) == batch.by_video([row[0] for row in rows])
+
+
+def test_ended_sentences_are_left_out_and_nothing_changes(monkeypatch):
+    """Rows leave the computation while others go on; the words are those of a batch of one."""
+    model, batch = tiny_model("mart"), tiny_batch(30)
+    with torch.no_grad():
+        model.decoder.bias[EOS] += 1.0  # about half end early
+    sizes: list[int] = []
+    step = model.step
+    monkeypatch.setattr(model, "step", lambda state, words: (sizes.append(len(words)), step(state, words))[1])
+    together = generate(model, batch)
+    assert sizes[0] == 30 and 0 < sizes[4] <= 16
+    items = tiny_items(30)
+    assert together == [generate(model, collate([item]))[0] for item in items]
 
 
 @pytest.mark.parametrize(

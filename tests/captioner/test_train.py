@@ -11,59 +11,23 @@ import pytest
 import torch
 
 from captioner.caption import caption_embeddings, caption_file
-from captioner.config import CaptionerConfig, DataConfig, ModelConfig
-from captioner.data import Annotation, CootFeatures, read_annotations
+from captioner.config import CaptionerConfig, DataConfig
+from captioner.data import Annotation, CootFeatures, clip_tokens, read_annotations
 from captioner.folder import load_captioner, save_captioner
 from captioner.models import build_model
 from captioner.submission import submission
 from captioner.train import train
 from captioner.vocabulary import Vocabulary
-from encoder.embeddings import Embeddings, EmbeddingsWriter
+from encoder.embeddings import Embeddings
 from tests.captioner.tiny import MODELS, tiny_config
+from tests.captioner.toy import toy_config, write_toy_data
 from training import config as configuration
 from training.errors import CootmartError
-from training.loop import LoopConfig
-from training.optim import OptimizerConfig
-
-COLOURS, VERBS = ("red", "green", "blue", "white"), ("slides", "spins", "hops")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> DataConfig:
-    """Videos of one object that does something in each clip; clips after the first do not show its colour."""
-    folder = tmp_path_factory.mktemp("data")
-    random, meta = np.random.default_rng(0), {}
-    for split, n in (("train", 160), ("val", 20)):
-        with EmbeddingsWriter(folder / f"{split}.h5") as out:
-            for i in range(n):
-                colour, verbs = random.integers(4), random.integers(3, size=random.integers(2, 5))
-                clips = 0.05 * random.standard_normal((len(verbs), 8)).astype(np.float32)
-                clips[np.arange(len(verbs)), verbs] += 1
-                clips[0, 3 + colour] += 1
-                key = f"{split}{i}"
-                video = random.standard_normal((1, 16)).astype(np.float32)
-                arrays = {"vid_emb": video, "vid_context": video[:, :8], "clip_emb": clips}
-                out.append([key], [len(verbs)], arrays)
-                segments = [
-                    {"text": f"the {COLOURS[colour]} ball {VERBS[v]}", "start_sec": 2 * j, "stop_sec": 2 * j + 2}
-                    for j, v in enumerate(verbs)
-                ]
-                meta[key] = {"data_key": key, "duration_sec": 2.0 * len(verbs), "split": split, "segments": segments}
-    (folder / "meta.json").write_text(json.dumps(meta))
-    paths = {f"{split}_embeddings": str(folder / f"{split}.h5") for split in ("train", "val")}
-    return DataConfig(meta=str(folder / "meta.json"), features="clip", **paths)
-
-
-def run_config(data: DataConfig, model: str = "mart", epochs: int = 14) -> CaptionerConfig:
-    joint = model not in ("vanilla", "untied")
-    sizes = {"word_vec_size": 48, "hidden_size": 48, "intermediate_size": 48, "n_heads": 2, "max_t_len": 10}
-    return CaptionerConfig(
-        model=ModelConfig(model=model, max_v_len=3 if joint else 1, initializer_range=0.1, **sizes),
-        data=data,
-        optimizer=OptimizerConfig("bertadam", 1e-3, 0.9, 0.999, 1e-6, 0.01),
-        loop=LoopConfig(epochs=epochs, patience=50, validate_from=2, clip_gradient=1.0, ema_decay=0.9),
-        batch_size=10,
-    )
+    return write_toy_data(tmp_path_factory.mktemp("data"))
 
 
 def colours_right(submission: dict, data: DataConfig) -> float:
@@ -78,17 +42,17 @@ def colours_right(submission: dict, data: DataConfig) -> float:
 
 
 def test_mart_learns_and_remembers(data, tmp_path):
-    history = train(run_config(data), tmp_path / "mart")
+    history = train(toy_config(data), tmp_path / "mart")
     assert history[-1]["train_loss_per_word"] < 0.3 * history[0]["train_loss_per_word"]
     assert colours_right(caption_file(tmp_path / "mart", data.val_embeddings), data) > 0.9
     assert history[-1]["val_score"] > 500  # CIDEr-D x 100
-    train(run_config(data, "norec"), tmp_path / "norec")
+    train(toy_config(data, "norec"), tmp_path / "norec")
     assert colours_right(caption_file(tmp_path / "norec", data.val_embeddings), data) < 0.5
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_trains(data, model, tmp_path):
-    config = run_config(data, model, epochs=4)
+    config = toy_config(data, model, epochs=4)
     if model in ("norec", "vanilla", "untied"):
         config = replace(config, batch_of="sentences", batch_size=30)
     history = train(config, tmp_path)
@@ -100,7 +64,7 @@ def test_every_model_trains(data, model, tmp_path):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_bfloat16_learns(data, model, tmp_path):
-    config = run_config(data, model, epochs=2)
+    config = toy_config(data, model, epochs=2)
     history = train(replace(config, loop=replace(config.loop, bf16=True)), tmp_path)
     assert history[-1]["train_loss_per_word"] < history[0]["train_loss_per_word"]
 
@@ -117,7 +81,7 @@ def test_appearance_and_flow(data, tmp_path):
     (tmp_path / "meta.json").write_text(json.dumps(meta))
     own = {"meta": str(tmp_path / "meta.json"), "durations": str(tmp_path / "durations.csv")}
     source = DataConfig(features="video", video_features=str(tmp_path), min_count=0, **own)
-    config = run_config(source, epochs=1)
+    config = toy_config(source, epochs=1)
     train(replace(config, model=replace(config.model, max_v_len=5)), tmp_path / "run")
     _, _, found = load_captioner(tmp_path / "run")
     assert found.model.video_feature_size == 8
@@ -130,7 +94,7 @@ class StopError(Exception):
 
 
 def test_resume_is_exact(data, tmp_path, monkeypatch):
-    config = run_config(data, epochs=4)
+    config = toy_config(data, epochs=4)
     whole = train(config, tmp_path / "whole")
     from captioner import train as module
 
@@ -153,7 +117,7 @@ def test_resume_is_exact(data, tmp_path, monkeypatch):
 
 
 def test_run_folder_is_whole(data, tmp_path):
-    train(run_config(data, epochs=1), tmp_path)
+    train(toy_config(data, epochs=1), tmp_path)
     model, vocabulary, config = load_captioner(tmp_path)
     assert config.model.vocab_size == len(vocabulary)
     assert config.model.video_feature_size == 8
@@ -221,12 +185,41 @@ def test_more_sentences_than_clips(data):
         CootFeatures(Embeddings.load(data.train_embeddings), "clip", "train")(longer)
 
 
+def test_window_shows_the_clips_beside(data):
+    embeddings = Embeddings.load(data.train_embeddings)
+    name = embeddings.keys[2]
+    clips = embeddings.features(name, "vidclip")
+    tokens = clip_tokens(embeddings, name, "vidclip_window")
+    assert len(tokens) == len(clips) and all(token.shape == (3, clips.shape[1]) for token in tokens)
+    for i, (this, before, after) in enumerate(tokens):
+        assert np.array_equal(this, clips[i])
+        assert np.array_equal(before, clips[i - 1] if i else np.zeros_like(this))
+        assert np.array_equal(after, clips[i + 1] if i + 1 < len(clips) else np.zeros_like(this))
+    with pytest.raises(CootmartError, match="found 'scene'"):
+        clip_tokens(embeddings, name, "scene_window")
+
+
+@pytest.mark.parametrize("model", ["norec", "xl", "vanilla"])
+def test_window_captioner(data, model, tmp_path):
+    """What it writes in training is what its folder writes."""
+    config, data = toy_config(data, model, epochs=3), replace(data, features="clip_window")
+    with pytest.raises(CootmartError, match=r"model\.max_v_len: found \d, expected [35] or more"):
+        replace(config, data=data)
+    network = replace(config.model, max_v_len=3 if model == "vanilla" else 5)
+    train(replace(config, model=network, data=data, loop=replace(config.loop, ema_decay=0.0)), tmp_path)
+    written = json.loads((tmp_path / "captions" / "val_2.json").read_text())["results"]
+    again = caption_file(tmp_path, data.val_embeddings)["results"]
+    assert {k: [s["sentence"] for s in v] for k, v in again.items()} == {
+        k: [s["sentence"] for s in v] for k, v in written.items()
+    }
+
+
 def test_unknown_video_and_split(data, tmp_path):
     with pytest.raises(CootmartError, match="no video of split 'tset'"):
         read_annotations(data.meta, "tset")
     (tmp_path / "a.json").write_text(json.dumps({"other": {"sentences": ["a"], "timestamps": [[0, 1]]}}))
     with pytest.raises(CootmartError, match="no embedding of video 'other'"):
-        train(run_config(replace(data, train_annotations=str(tmp_path / "a.json"))), tmp_path / "run")
+        train(toy_config(replace(data, train_annotations=str(tmp_path / "a.json"))), tmp_path / "run")
 
 
 def test_sentences_are_no_batches_of_recurrent_models():

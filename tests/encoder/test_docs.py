@@ -55,12 +55,15 @@ def test_own_data_start_to_finish(tmp_path, monkeypatch, capsys):
     said = {}
     for _, job, *arguments in commands("Your own data, start to finish"):
         assert main([job, *arguments, *FEW.get(job, [])]) == 0, job
-        said[job] = capsys.readouterr().out
-    assert list(said) == ["convert", "features", "check-data", "train", "embed", "retrieve"]
+        name = "search" if job == "retrieve" and "--report" not in arguments else job
+        said[name] = capsys.readouterr().out
+    assert list(said) == ["convert", "features", "check-data", "train", "embed", "search", "retrieve"]
     assert "model.text_dim=768 features.words=minilm" in said["features"]
     assert said["check-data"].split()[-8:-5] == ["val", "2", "4"]
     assert "sen2cli-r1" in said["embed"]
-    assert "clips: knead the dough" in said["retrieve"] and " s  step " in said["retrieve"]
+    assert "clips: knead the dough" in said["search"] and " s  step " in said["search"]
+    page = (tmp_path / "runs/mine/retrieval.html").read_text(encoding="utf-8")
+    assert "step 1.5, video 5" in page and "too few videos or clips" in page
     exec(compile(blocks(section("Files"), "python")[0], "docs", "exec"), found := {})
     assert found["clips"].shape == (4, 16) and len(found["found"].clips[0]) == 3
 

@@ -27,6 +27,14 @@ def test_round_trip(tmp_path):
     assert examine_meta(tmp_path / "meta_all.json")[1] == []
 
 
+def test_groups_are_kept_and_left_out_where_there_are_none(tmp_path):
+    videos = [replace(video("a", 1), group="soup"), video("b", 1)]
+    save_meta(tmp_path / "meta_all.json", videos)
+    assert load_meta(tmp_path / "meta_all.json") == videos
+    entries = json.loads((tmp_path / "meta_all.json").read_text(encoding="utf-8"))
+    assert entries["a"]["group"] == "soup" and "group" not in entries["b"]
+
+
 def test_order_of_the_file_is_kept(tmp_path):
     path = write(tmp_path / "m.json", {"b": entry(), "a": entry()})
     assert [v.key for v in load_meta(path)] == ["b", "a"]
@@ -56,6 +64,7 @@ def test_many_clips_and_a_stop_beyond_the_end_are_fine(tmp_path):
         (entry(duration_sec=True), "expected seconds above 0"),
         (entry(data_key=7), "data_key: found 7"),
         (entry(split=""), "split: found ''"),
+        (entry(group=7), "group: found 7"),
         ("x", "found str, expected data_key"),
     ],
 )
@@ -112,6 +121,8 @@ def test_youcook2(tmp_path):
     videos = from_youcook2(write(tmp_path / "y.json", {"database": database}))
     segment = Segment("spread  margarine ", 90.0, 102.0)
     assert videos == [Video("GLd3aX16zBg", "GLd3aX16zBg", "val", 241.62, (segment,))]
+    database["GLd3aX16zBg"]["recipe_type"] = "405"
+    assert from_youcook2(write(tmp_path / "y.json", {"database": database})) == [replace(videos[0], group="recipe 405")]
 
 
 def test_activitynet(tmp_path):
