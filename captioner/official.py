@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,8 @@ _CONSTANTS = re.compile(
     r"|^encoder\.layer\.\d+\.memory_intermediate\.dense\.(weight|bias)$"  # never used by any published model
 )
 _OURS = (("memory_initilizer", "memory_initializer"),)
+_BESIDE = [argparse.Namespace, (OrderedDict, "easydict.EasyDict")]  # what MART's model.chkpt holds beside the weights
 _VIDEO_NORM = re.compile(r"(^|\.)video_embeddings\.(video_embeddings\.)?0\.(weight|gamma)$")
-
-
-class EasyDict(dict):
-    """Stands for the dictionary class of the configuration that MART's ``model.chkpt`` holds beside the weights."""
-
-    __module__ = "easydict"
 
 
 def our_names(official: dict[str, Any]) -> dict[str, Tensor]:
@@ -38,15 +34,26 @@ def our_names(official: dict[str, Any]) -> dict[str, Tensor]:
 
     Stored constants, and the weights that no published model uses, are left out.
     """
-    state = official.get("model", official)
-    kept = {key: value for key, value in state.items() if not _CONSTANTS.search(key)}
+    kept = {key: value for key, value in parameters_of(official).items() if not _CONSTANTS.search(key)}
     for theirs, ours in _OURS:
         kept = {key.replace(theirs, ours): value for key, value in kept.items()}
     return kept
 
 
-def load_official(model: nn.Module, official: dict[str, Any]) -> None:
-    """Load a published checkpoint strictly.
+def parameters_of(official: Any, where: str = "checkpoint") -> dict[str, Tensor]:
+    """The state dict in any of the published layouts: alone, or under ``model``.
+
+    Raises:
+        CootmartError: ``official`` holds no parameters by name.
+    """
+    state = official.get("model", official) if isinstance(official, dict) else official
+    if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CootmartError(f"{where}: expected the parameters of a captioner by name, alone or as {{'model': ...}}")
+    return state
+
+
+def load_official(model: nn.Module, official: dict[str, Any], where: str = "checkpoint") -> None:
+    """Load a published checkpoint strictly; ``where`` names it in messages.
 
     Raises:
         CootmartError: names the first key that is missing, unknown or of another shape.
@@ -57,10 +64,10 @@ def load_official(model: nn.Module, official: dict[str, Any]) -> None:
     for name in [*own, *(key for key in state if key not in own)]:
         if name not in state or name not in own:
             what = "is missing from the checkpoint" if name in own else "is unknown to this configuration"
-            raise CootmartError(f"checkpoint: parameter {name!r} {what}; does the configuration fit the file?")
+            raise CootmartError(f"{where}: parameter {name!r} {what}; does the configuration fit the file?")
         if own[name].shape != state[name].shape:
             raise CootmartError(
-                f"checkpoint: parameter {name!r} has shape {tuple(state[name].shape)}, "
+                f"{where}: parameter {name!r} has shape {tuple(state[name].shape)}, "
                 f"expected {tuple(own[name].shape)}; does the configuration fit the file?"
             )
     model.load_state_dict(state, strict=not tied)
@@ -78,7 +85,7 @@ def read_official(path: str | Path) -> dict[str, Any]:
         CootmartError: missing, or not a plain checkpoint.
     """
     try:
-        with torch.serialization.safe_globals([EasyDict, argparse.Namespace]):
+        with torch.serialization.safe_globals(_BESIDE):
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CootmartError(f"{path}: no such file") from None
@@ -101,27 +108,28 @@ def import_official(checkpoint: str | Path, config: CaptionerConfig, out: str | 
             "data.vocabulary: found none; a checkpoint numbers its words, so expected the file that it was trained "
             "with, such as annotations/youcook2/mart_word2idx.json"
         )
-    vocabulary, official = Vocabulary.load(config.data.vocabulary), read_official(checkpoint)
+    vocabulary = Vocabulary.load(config.data.vocabulary)
+    official = parameters_of(read_official(checkpoint), str(checkpoint))
     sizes = {"vocab_size": len(vocabulary), "video_feature_size": _video_feature_size(official, checkpoint)}
     config = replace(config, model=replace(config.model, **sizes))
     model = build_model(config.model)
     _check_constants(model, official, checkpoint)
-    load_official(model, official)
+    load_official(model, official, str(checkpoint))
     card = f"# Captioner ({config.model.model})\n\nImported from the published checkpoint `{Path(checkpoint).name}`.\n"
     save_captioner(model, vocabulary, config, out, card)
 
 
-def _video_feature_size(official: dict[str, Any], where: str | Path) -> int:
-    for name, value in official.get("model", official).items():
+def _video_feature_size(official: dict[str, Tensor], where: str | Path) -> int:
+    for name, value in official.items():
         if _VIDEO_NORM.search(name):
             return len(value)
     raise CootmartError(f"{where}: no parameter video_embeddings.0.*; expected the checkpoint of a captioner")
 
 
-def _check_constants(model: Captioner, official: dict[str, Any], where: str | Path) -> None:
+def _check_constants(model: Captioner, official: dict[str, Tensor], where: str | Path) -> None:
     """Tables in the file that have another shape tell of other lengths than those of the configuration."""
     expected = _constants(model)
-    for name, value in official.get("model", official).items():
+    for name, value in official.items():
         if name in expected and value.shape != expected[name].shape:
             raise CootmartError(
                 f"{where}: {name} has shape {tuple(value.shape)}, expected {tuple(expected[name].shape)}; "

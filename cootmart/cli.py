@@ -26,7 +26,7 @@ COMMANDS = {
     "features": "compute frame features of videos, or word features of sentences",
     "check-data": "report everything that is wrong with annotations and features",
     "import": "turn a checkpoint of the published code into a model folder",
-    "export": "turn an encoder's model folder into a checkpoint of the published code",
+    "export": "turn a model folder into a checkpoint of the published code",
 }
 
 

@@ -44,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, help="file, or folder for several videos or formats (default: print)")
     parser.add_argument("--workers", type=int, default=2, help="videos decoded at a time (default: %(default)s)")
+    parser.add_argument(
+        "--ray", action="store_true", help="let --workers processes of a Ray cluster do it, on one machine or many"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with an earlier run: skip what is written already")
 
 
@@ -90,18 +93,24 @@ def _caption_videos(args: argparse.Namespace, decoding: DecodingOptions | None) 
     from cootmart.pipeline import Captioner
     from training.progress import Progress
 
-    captioner = Captioner.from_pretrained(args.model)
+    captioner = None if args.ray else Captioner.from_pretrained(args.model)
     videos = find_all(args.videos)
     targets = _targets(args, videos)
     todo = [v for v in videos if not (args.resume and all(path.exists() for path in targets[v].values()))]
     if len(todo) < len(videos):
         print(f"{len(videos) - len(todo)} of {len(videos)} videos are captioned already", file=sys.stderr)
     ask: dict[str, Any] = {"segments": args.segments, "count": args.count, "seconds": args.seconds}
-    if args.out is None and args.format == ["txt"]:
+    if captioner and args.out is None and args.format == ["txt"]:
         return _print_as_written(captioner, todo, ask, decoding)
+    if captioner:
+        outcomes = caption_videos(captioner, todo, decoding, args.workers, **ask)
+    else:
+        from cootmart.batch_ray import caption_on_cluster
+
+        outcomes = caption_on_cluster(args.model, todo, decoding, args.workers, **ask)
     problems = []
     with Progress("captions", len(todo), shown=len(todo) > 1) as bar:
-        for outcome in caption_videos(captioner, todo, decoding, args.workers, **ask):
+        for outcome in outcomes:
             if outcome.paragraph is None:
                 problems.append(outcome.problem)
             else:

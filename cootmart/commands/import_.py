@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         required=True,
-        help="its configuration, e.g. configs/encoder/paper2020/yc2_100m.yaml, configs/captioner/paper2020/anet_clip_mart.yaml",
+        help="its configuration, one of configs/encoder/paper2020 or configs/captioner/paper2020",
     )
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
 
@@ -36,7 +36,7 @@ def _kind(checkpoint: Path):
     from captioner.official import read_official
 
     official = read_official(checkpoint)
-    if isinstance(official, list) or any(str(name).startswith("net_") for name in official):
+    if not isinstance(official, dict) or any(str(name).startswith("net_") for name in official):
         from encoder.config import EncoderConfig
         from encoder.official import import_official
 

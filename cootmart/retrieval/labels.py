@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from encoder.data.meta import Video, load_meta
+from encoder.data.meta import Segment, Video, load_meta
 from encoder.embeddings import Embeddings
 from evaluation.report_samples import time_text
 from training.errors import CootmartError
@@ -46,17 +46,11 @@ def label_rows(embeddings: Embeddings, meta: str | Path | None = None) -> Labels
         return Labels(embeddings.keys, empty, clips, [""] * len(clips), empty, owner)
     videos = {video.key: video for video in load_meta(meta)}
     chosen = [_described(videos, key, n, meta, embeddings.path) for key, n in _counted(embeddings)]
-    clips = [
-        f"{video.key}, clip {i + 1}, {time_text(segment.start_sec, segment.stop_sec)}"
-        for video, n in zip(chosen, embeddings.clip_num, strict=True)
-        for i, segment in enumerate(video.segments[:n])
-    ]
-    texts = [[" ".join(s.text.split()) for s in video.segments[: int(n)]]
-             for video, n in zip(chosen, embeddings.clip_num, strict=True)]  # fmt: skip
+    texts = [[" ".join(segment.text.split()) for segment in video.segments] for video in chosen]
     return Labels(
         embeddings.keys,
         [" ".join(_sentence(text) for text in sentences) for sentences in texts],
-        clips,
+        [f"{video.key}, clip {i}, {_time(s)}" for video in chosen for i, s in enumerate(video.segments, 1)],
         [text for sentences in texts for text in sentences],
         [video.group for video in chosen],
         owner,
@@ -68,6 +62,7 @@ def _counted(embeddings: Embeddings) -> list[tuple[str, int]]:
 
 
 def _described(videos: dict[str, Video], key: str, clips: int, meta: str | Path, path: str) -> Video:
+    """The video with as many segments as it has clips in the file."""
     if key not in videos:
         raise CootmartError(f"{meta}: no video {key!r}, but {path} has it; give the annotations that were embedded")
     if len(videos[key].segments) < clips:
@@ -75,7 +70,11 @@ def _described(videos: dict[str, Video], key: str, clips: int, meta: str | Path,
             f"{meta}: {key}: found {len(videos[key].segments)} segments, but {path} has {clips} clips of it; give the "
             "annotations that were embedded"
         )
-    return videos[key]
+    return replace(videos[key], segments=videos[key].segments[:clips])
+
+
+def _time(segment: Segment) -> str:
+    return time_text(segment.start_sec, segment.stop_sec)
 
 
 def _sentence(text: str) -> str:

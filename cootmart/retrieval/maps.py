@@ -25,11 +25,14 @@ def video_map(embeddings: Embeddings, labels: Labels, seed: int = 0) -> Scatter 
     rows = _some(np.arange(len(embeddings)), MOST_PAIRS, seed)
     if 2 * len(rows) < FEWEST:
         return None
-    groups, how = _video_groups(embeddings, labels, rows, seed)
+    if labels.has_groups:
+        groups, coloured, how = [labels.groups[row] for row in rows], *_largest(labels)
+    else:
+        groups, coloured, how = _clusters(embeddings, labels, rows, seed)
     titles = [_titles(labels.videos[row], labels.paragraphs[row]) for row in rows]
     places = tsne(np.concatenate([embeddings.vid_emb[rows], embeddings.par_emb[rows]]), seed)
     note = f"{_counted(rows, embeddings.keys, 'videos')} {how} {READING}"
-    return _scatter("Videos and their paragraphs", ("video", "paragraph"), places, groups, titles, note)
+    return _scatter("Videos and their paragraphs", ("video", "paragraph"), places, groups, coloured, titles, note)
 
 
 def clip_map(embeddings: Embeddings, labels: Labels, seed: int = 0) -> Scatter | None:
@@ -38,13 +41,14 @@ def clip_map(embeddings: Embeddings, labels: Labels, seed: int = 0) -> Scatter |
     if 2 * len(rows) < FEWEST:
         return None
     if labels.has_groups:
-        groups, how = [labels.groups[labels.owner[row]] for row in rows], "Colours: group of the video."
+        groups, coloured, how = [labels.groups[labels.owner[row]] for row in rows], *_largest(labels)
     else:
-        groups, how = _positions(embeddings, labels)[rows].tolist(), "Colours: where in its video the clip stands."
+        groups, coloured = _positions(embeddings, labels)[rows].tolist(), list(POSITIONS)
+        how = "Colours: where in its video the clip stands."
     titles = [_titles(labels.clips[row], labels.sentences[row]) for row in rows]
     places = tsne(np.concatenate([embeddings.clip_emb[rows], embeddings.sent_emb[rows]]), seed)
     note = f"{_counted(rows, labels.clips, 'clips')} {how} {READING}"
-    return _scatter("Clips and their sentences", ("clip", "sentence"), places, groups, titles, note)
+    return _scatter("Clips and their sentences", ("clip", "sentence"), places, groups, coloured, titles, note)
 
 
 def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
@@ -59,14 +63,21 @@ def _counted(rows: np.ndarray, everything: list[str], what: str) -> str:
     return f"{len(rows):,} of {len(everything):,} {what}, drawn at random."
 
 
-def _video_groups(embeddings: Embeddings, labels: Labels, rows: np.ndarray, seed: int) -> tuple[list[str], str]:
-    if labels.has_groups:
-        return [labels.groups[row] for row in rows], "Colours: group in the annotations."
+def _largest(labels: Labels) -> tuple[list[str], str]:
+    """The groups with most videos, one a colour, and a sentence that says so."""
+    known = Counter(group for group in labels.groups if group)
+    largest = sorted(group for group, _ in known.most_common(N_COLOURS))
+    some = f"{len(largest)} largest of the {len(known)} " if len(known) > len(largest) else ""
+    return largest, f"Colours: the {some}groups of videos in the annotations."
+
+
+def _clusters(embeddings: Embeddings, labels: Labels, rows: np.ndarray, seed: int) -> tuple[list[str], list[str], str]:
+    """The cluster of each video, all clusters, and a sentence that says how they were made."""
     numbers = cluster(embeddings.vid_emb[rows], N_COLOURS, seed)
     names = _cluster_names([labels.paragraphs[row] for row in rows], numbers)
     how = "Colours: clusters of the video embeddings (k-means)"
     how += ", named by the words that tell their paragraphs from the others." if labels.paragraphs[0] else "."
-    return [names[number] for number in numbers], how
+    return [names[number] for number in numbers], names, how
 
 
 def _cluster_names(texts: list[str], numbers: np.ndarray) -> list[str]:
@@ -100,14 +111,16 @@ def _titles(name: str, text: str) -> str:
 
 
 def _scatter(
-    title: str, kinds: tuple[str, str], places: np.ndarray, groups: list[str], titles: list[str], note: str
+    title: str,
+    kinds: tuple[str, str],
+    places: np.ndarray,
+    groups: list[str],
+    coloured: list[str],
+    titles: list[str],
+    note: str,
 ) -> Scatter:
     """Marks of one kind, then those of the other in the same order, each linked with its counterpart."""
-    n, known = len(groups), Counter(group for group in groups if group)
-    largest = [group for group, _ in known.most_common(N_COLOURS)]
-    coloured = [name for name in POSITIONS if name in known] if set(known) <= set(POSITIONS) else sorted(largest)
-    if len(known) > N_COLOURS:
-        note = note.replace("Colours: ", f"Colours: the {N_COLOURS} largest of {len(known)}; ", 1)
+    n = len(groups)
     marks = [
         Mark(float(x), float(y), kinds[i >= n], groups[i % n], f"{kinds[i >= n]} {titles[i % n]}")
         for i, (x, y) in enumerate(places)

@@ -88,7 +88,7 @@ def test_there_is_one_for_every_row_of_both_tables():
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
 def test_builds_at_full_size(path):
     config = load(path)
-    size = {"clip": 384, "vidclip": 1152, "video": 3072}[config.data.features]
+    size = {"clip": 384, "vidclip": 1152, "video": 3072}[config.data.features.removesuffix("_window")]
     model = replace(config.model, video_feature_size=size, vocab_size=992)
     with torch.device("meta"):
         found = sum(p.numel() for p in build_model(model).parameters())

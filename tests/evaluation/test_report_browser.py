@@ -12,7 +12,7 @@ import pytest
 
 from evaluation.report import render
 from evaluation.report_curves import training_curves
-from evaluation.report_data import Flag, Report, Sample, SampleClip
+from evaluation.report_data import Flag, Mark, Report, Sample, SampleClip, Scatter
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -40,13 +40,16 @@ ACTIONS = """<script>
   if ($("#fold").textContent === "Open all") $("#fold").click();
   $("#fold").click();
   out.closed = $$(".sample > details").every((details) => !details.open);
-  const svg = $(".chart svg"), press = (key) => svg.dispatchEvent(new KeyboardEvent("keydown", { key }));
+  const svg = $("[data-chart] svg"), press = (key) => svg.dispatchEvent(new KeyboardEvent("keydown", { key }));
   press("Home"); press("ArrowRight");
-  out.keys = [$(".at").textContent, $(".key b").textContent];
+  out.keys = [$("[data-chart] .at").textContent, $("[data-chart] .key b").textContent];
   svg.dispatchEvent(new PointerEvent("pointermove", { clientX: svg.getBoundingClientRect().right }));
-  out.pointer = [$(".at").textContent, $(".key b").textContent];
+  out.pointer = [$("[data-chart] .at").textContent, $("[data-chart] .key b").textContent];
   press("Escape");
-  out.escape = $(".at").textContent;
+  out.escape = $("[data-chart] .at").textContent;
+  const plot = $(".scatter > svg"), place = $$(".scatter > svg > .mark")[3].getBoundingClientRect();
+  plot.dispatchEvent(new PointerEvent("pointermove", { clientX: place.x + 1, clientY: place.y + 1 }));
+  out.mark = [$(".scatter .at").textContent, $$(".picked").map((mark) => mark.textContent)];
   document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "/", bubbles: true }));
   out.focus = document.activeElement.id;
   out.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
@@ -66,7 +69,10 @@ def page() -> str:
         sample("third", 30.0, "A blue ring.", "It is blue.", True),
     ]
     records = [{"epoch": i, "train_loss": 4.0 - i, "best": i == 2} for i in range(4)]
-    return render(Report("Demo", samples=samples, sample_score="CIDEr-D", curves=training_curves("Encoder", records)))
+    marks = [Mark(i % 2, i // 2, ("video", "paragraph")[i % 2], title=f"mark {i}") for i in range(4)]
+    plot = Scatter("Map", marks, links=[(0, 1), (2, 3)])
+    curves = training_curves("Encoder", records)
+    return render(Report("Demo", samples=samples, sample_score="CIDEr-D", curves=curves, scatters=[plot]))
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
@@ -91,5 +97,6 @@ def test_interactions_in_a_browser(tmp_path):
     assert out["keys"] == ["epoch 2", "3"]
     assert out["pointer"] == ["epoch 4", "1"]
     assert out["escape"] == "last"
+    assert out["mark"] == ["mark 3", ["mark 2", "mark 3"]]
     assert out["focus"] == "search"
     assert out["wide"] <= 0

@@ -11,7 +11,7 @@ from evaluation.errors import EvaluationError
 from evaluation.report import render
 from evaluation.report_data import Hit, Mark, Report, RetrievalQuery, RetrievalScores, RetrievalTable, Scatter
 from evaluation.report_retrieval import chance, query_table, recall_table
-from evaluation.report_scatter import PLOT_WIDTH, scatter_plot
+from evaluation.report_scatter import PLOT_WIDTH, RADIUS, scatter_plot
 
 HOSTILE = "</title><script>alert(1)</script>\"'&"
 
@@ -68,11 +68,10 @@ def plot(*places: tuple[float, float], **changes) -> Scatter:
 
 def test_marks_keep_their_proportions():
     svg = scatter_plot(plot((0, 0), (3, 1), (3, 0), (0, 1)))
-    circles = [tuple(map(float, c)) for c in re.findall(r'data-pair="\d+"|cx="([\d.]+)" cy="([\d.]+)"', svg) if c[0]]
-    (x0, y0), (x2, y2) = circles[-2:]
-    assert y0 == y2 and x2 - x0 == pytest.approx(PLOT_WIDTH - 28)
-    x1, y1 = (float(v) for v in re.search(r'd="M([\d.]+) ([\d.]+)', svg[svg.index("title 1") :]).groups())
-    assert (y0 - (y1 + 5.2)) * 3 == pytest.approx(x1 - x0, abs=0.5)
+    (x0, y0), (x2, y2) = [tuple(map(float, at)) for at in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', svg)][1:]
+    x1, top = (float(v) for v in re.search(r'd="M([\d.]+) ([\d.]+)[^>]*><title>title 1', svg).groups())
+    assert y0 == y2 and x1 == x2 and x2 - x0 == pytest.approx(PLOT_WIDTH - 28)
+    assert 3 * (y0 - (top + RADIUS + 1)) == pytest.approx(x1 - x0, abs=0.5)
     assert svg.count('class="tie s0"') == 1 and 'data-pair="1"' in svg and 'data-pair="0"' in svg
     assert svg.count('class="mark s0"') == 1 and svg.count('class="mark reference hollow"') == 2  # one in the legend
     assert "other" in svg and "<title>title 3</title>" in svg
