@@ -41,6 +41,9 @@ def test_same_numbers_as_pycocoevalcap(seed):
     np.testing.assert_allclose(found.cider, Cider().compute_score(gts, res)[1], rtol=0, atol=1e-12)
     rouge = RougeReferences(references).score(hypotheses)
     np.testing.assert_allclose(rouge, Rouge().compute_score(gts, res)[1], rtol=0, atol=1e-12)
+    videos = [*range(len(hypotheses))[::-1], 0, 0]  # any texts, any videos, any order
+    some = NgramReferences(references).cider([hypotheses[i] for i in videos], videos)
+    np.testing.assert_allclose(some, found.cider[videos], rtol=0, atol=1e-12)
 
 
 def test_repetition_by_hand():
