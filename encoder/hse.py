@@ -25,7 +25,11 @@ class GruNetwork(nn.Module):
         self.dropout = Dropout(config.dropout)
         self.pooler = MaxPool()
 
-    def forward(self, sequences: Ragged) -> Tensor:
+    def forward(self, *groups: Ragged) -> tuple[Tensor, ...]:
+        """Embeddings of each group of sequences."""
+        return tuple(self._embed(group) for group in groups)
+
+    def _embed(self, sequences: Ragged) -> Tensor:
         packed = pack_sequence(sequences.split(), enforce_sorted=False)
         hidden, _ = self.gru(PackedSequence(self.dropout(packed.data), *packed[1:]))
         return self.pooler(_back_to_back(hidden, sequences.lengths), Layout.packed(sequences.lengths))
@@ -53,4 +57,4 @@ class HseModel(PairEncoder):
 
     def encode_high(self, network: nn.Module, low: Ragged, context: Tensor, width: int) -> Tensor:
         """Clips of each video -> (B, D); neither the context nor padding plays a part."""
-        return network(low)
+        return network(low)[0]

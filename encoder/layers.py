@@ -28,7 +28,7 @@ class Layout:
     def __init__(self, lengths: Tensor, width: int, dense: bool) -> None:
         steps = torch.arange(width, device=lengths.device)
         self.lengths, self.width, self.dense = lengths, width, dense
-        self._parts: list[tuple[slice, Layout]] | None = None
+        self._parts: list[Layout] | None = None
         self.mask = steps < lengths[:, None]  # (n, T) True = real
         self.is_full = dense and bool(self.mask.all())
         if dense:
@@ -48,17 +48,19 @@ class Layout:
         """Sequences of ``width`` rows each, of which the first ``lengths`` (n,) are real."""
         return cls(lengths, width, dense=True)
 
-    def parts(self) -> list[tuple[slice, Layout]]:
-        """Runs of neighbouring sequences of similar length: rows of each run, and their layout.
+    def parts(self) -> list[Layout]:
+        """Runs of neighbouring sequences of similar length; `split` gives their rows.
 
         With sequences in order of length hardly any padding is left, and where all of a run are equally long, `pad`
         is a view. A run goes on while padding stays below an eighth of its rows, or while it is small.
         """
-        if self.dense:
-            return [(slice(None), self)]
         if self._parts is None:
-            self._parts = list(_runs(self.lengths))
+            self._parts = [self] if self.dense else [Layout.packed(lengths) for lengths in _runs(self.lengths)]
         return self._parts
+
+    def split(self, packed: Tensor) -> tuple[Tensor, ...]:
+        """(rows, D) -> the rows of each of `parts`, as views."""
+        return packed.split([len(part.positions) for part in self.parts()])
 
     def pad(self, packed: Tensor) -> Tensor:
         """(rows, D) -> (n, T, D), zeros where there is no token."""
@@ -73,16 +75,15 @@ class Layout:
         return flat if self.dense or self.is_full else flat.index_select(0, self.rows)
 
 
-def _runs(lengths: Tensor) -> Iterator[tuple[slice, Layout]]:
-    sizes = lengths.tolist()
-    first = row = rows = longest = 0
-    for i, size in enumerate([*sizes, None]):
-        count, widest = i - first, max(longest, size or 0)
-        if size is None or (rows > SMALL_RUN and (count + 1) * widest > 1.125 * (rows + size)):
-            yield slice(row, row + rows), Layout.packed(lengths[first:i])
-            first, row, rows, longest = i, row + rows, 0, 0
-        if size is not None:
-            rows, longest = rows + size, max(longest, size)
+def _runs(lengths: Tensor) -> Iterator[Tensor]:
+    first = rows = longest = 0
+    for i, size in enumerate(lengths.tolist()):
+        widest = max(longest, size)
+        if rows > SMALL_RUN and (i + 1 - first) * widest > 1.125 * (rows + size):
+            yield lengths[first:i]
+            first, rows, widest = i, 0, size
+        rows, longest = rows + size, widest
+    yield lengths[first:]
 
 
 class CootLayerNorm(nn.Module):
@@ -101,14 +102,21 @@ class CootLayerNorm(nn.Module):
         return _Normalize.apply(x, self.gain, self.bias, self.eps)
 
 
+def _standardized(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``(x - mean) / (std + eps)``, mean, std, ``1 / (std + eps)`` of rows; ten times as fast as `torch.std_mean`."""
+    mean = x.mean(-1, keepdim=True)
+    centred = x - mean
+    std = torch.linalg.vector_norm(centred, dim=-1, keepdim=True) / (x.shape[-1] - 1) ** 0.5
+    rate = 1 / (std + eps)
+    return centred.mul_(rate), mean, std, rate
+
+
 class _Normalize(torch.autograd.Function):
     """`CootLayerNorm` with its gradient written out: half the passes over memory of the recorded one."""
 
     @staticmethod
     def forward(ctx, x: Tensor, gain: Tensor, bias: Tensor, eps: float) -> Tensor:
-        std, mean = torch.std_mean(x, dim=-1, keepdim=True)
-        rate = 1 / (std + eps)
-        unit = (x - mean).mul_(rate)
+        unit, _, std, rate = _standardized(x, eps)
         ctx.save_for_backward(unit, gain, std, rate)
         return torch.addcmul(bias, unit, gain)
 
@@ -123,6 +131,37 @@ class _Normalize(torch.autograd.Function):
         along = torch.where(std > 0, along, 0)  # a constant row: the derivative of its deviation is taken as 0
         dx = (g - g.mean(-1, keepdim=True)).mul_(rate).addcmul_(unit, along, value=-1)
         return dx, *slopes
+
+
+class NormLinear(torch.autograd.Function):
+    """``linear(norm(x))`` of a `CootLayerNorm` and an `nn.Linear` over data x (rows, K), which needs no gradient.
+
+    With ``u = (x - mean) / (std + eps)`` the product ``G = dy.T @ u`` holds the gradients of the weight *and* of the
+    norm, so the product ``dy @ weight`` over all rows is not needed, nor are the K-wide intermediate results kept.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, eps: float, *parameters: Tensor) -> Tensor:
+        gain, shift, weight, bias = parameters
+        unit, mean, _, rate = _standardized(x, eps)
+        y = F.linear(unit, weight * gain, bias + weight @ shift)
+        ctx.save_for_backward(x, mean, rate, *parameters)
+        return y
+
+    @staticmethod
+    def backward(ctx, dy: Tensor):
+        x, mean, rate, gain, shift, weight, _ = ctx.saved_tensors
+        product = (dy.T @ (x - mean).mul_(rate).to(dy.dtype)).to(weight.dtype)  # (out, K)
+        dbias = dy.sum(0, dtype=weight.dtype)
+        dweight = product * gain + torch.outer(dbias, shift)
+        return None, None, (product * weight).sum(0), dbias @ weight, dweight, dbias
+
+
+def norm_linear(x: Tensor, norm: CootLayerNorm, linear: nn.Linear) -> Tensor:
+    """``linear(norm(x))``, the faster way where nobody asks for the gradient of x."""
+    if x.requires_grad:
+        return linear(norm(x))
+    return NormLinear.apply(x, norm.eps, norm.gain, norm.bias, linear.weight, linear.bias)
 
 
 def position_table(length: int, size: int) -> Tensor:
@@ -154,20 +193,28 @@ class Attention(nn.Module):
         self.heads, self.dropout = heads, dropout
         self.query, self.key, self.value, self.final = (nn.Linear(size, size) for _ in range(4))
 
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (n, H, T, D/H)
+    def _project(self, query: Tensor, source: Tensor) -> tuple[Tensor, ...]:
+        if query is not source:
+            return self.query(query), self.key(source), self.value(source)
+        three = (self.query, self.key, self.value)  # one product instead of three
+        weight, bias = torch.cat([linear.weight for linear in three]), torch.cat([linear.bias for linear in three])
+        return F.linear(query, weight, bias).chunk(3, -1)
+
+    def _heads(self, layout: Layout, x: Tensor) -> Tensor:
+        return layout.pad(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (n, H, T, D/H)
 
     def forward(self, query: Tensor, source: Tensor, queries: Layout, keys: Layout) -> Tensor:
         """Rows ``query`` in layout ``queries`` look at rows ``source`` in layout ``keys`` -> rows of ``queries``."""
-        q, k, v = self.query(query), self.key(source), self.value(source)
-        mixed, p = [], self.dropout if self.training else 0.0
-        for (rows, asking), (seen, asked) in zip(queries.parts(), keys.parts(), strict=True):
-            heads = (
-                self._heads(layout.pad(x)) for layout, x in ((asking, q[rows]), (asked, k[seen]), (asked, v[seen]))
-            )
-            mask = None if asked.is_full else asked.mask[:, None, None, :]  # (n, 1, 1, T)
-            mixed.append(asking.pack(attention(*heads, mask, p).transpose(1, 2).flatten(2)))
+        q, k, v = self._project(query, source)
+        runs = zip(queries.parts(), keys.parts(), queries.split(q), keys.split(k), keys.split(v), strict=True)
+        mixed = [self._mix(*run) for run in runs]
         return self.final(torch.cat(mixed) if len(mixed) > 1 else mixed[0])
+
+    def _mix(self, queries: Layout, keys: Layout, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        mask = None if keys.is_full else keys.mask[:, None, None, :]  # (n, 1, 1, T)
+        heads = self._heads(queries, q), self._heads(keys, k), self._heads(keys, v)
+        mixed = attention(*heads, mask, self.dropout if self.training else 0.0)
+        return queries.pack(mixed.transpose(1, 2).flatten(2))
 
 
 class EncoderLayer(nn.Module):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from encoder.config import ModelConfig
 from encoder.data.ragged import Batch, Ragged
-from encoder.layers import CootLayerNorm, EncoderLayer, Layout, PositionalEncoding
+from encoder.layers import CootLayerNorm, EncoderLayer, Layout, PositionalEncoding, norm_linear
 from encoder.pooling import (
     AttentionPool,
     FirstPool,
@@ -105,17 +105,24 @@ class LocalNetwork(nn.Module):
         self.transformer = TransformerStack(config, config.local_pooler)
         self.pooler = build_pooler(config.local_pooler, config)
 
-    def forward(self, sequences: Ragged) -> Tensor:
+    def forward(self, *groups: Ragged) -> tuple[Tensor, ...]:
+        """Embeddings of each group of sequences; all go through in one batch."""
+        if self.pooler.needs_padding:  # up to the longest of its group, as published
+            return tuple(self._padded(group) for group in groups)
+        x = torch.cat([self._project(group.values) for group in groups])
+        sequences = Ragged(x, torch.cat([group.lengths for group in groups]))
         order = sequences.lengths.argsort(stable=True)  # neighbours of similar length need hardly any padding
-        return self._pooled(sequences.select(order))[order.argsort()]
+        sequences = sequences.select(order)
+        pooled = self.pooler(*self.transformer(sequences.values, Layout.packed(sequences.lengths)))
+        return pooled.index_select(0, order.argsort()).split([len(group) for group in groups])
 
-    def _pooled(self, sequences: Ragged) -> Tensor:
-        x, layout = sequences.values, Layout.packed(sequences.lengths)
-        if self.pooler.needs_padding:
-            x = layout.pad(x).flatten(0, 1)
-            layout = Layout.padded(sequences.lengths, layout.width)
-        x = F.gelu(self.input_fc(self.norm_input(x)))
-        return self.pooler(*self.transformer(x, layout))
+    def _project(self, values: Tensor) -> Tensor:
+        return F.gelu(norm_linear(values, self.norm_input, self.input_fc))
+
+    def _padded(self, group: Ragged) -> Tensor:
+        width = int(group.lengths.max())
+        values = Layout.packed(group.lengths).pad(group.values).flatten(0, 1)
+        return self.pooler(*self.transformer(self._project(values), Layout.padded(group.lengths, width)))
 
 
 class GlobalNetwork(nn.Module):
@@ -169,7 +176,7 @@ class PairEncoder(nn.Module):
         return network(low, context, width)
 
     def _encode(self, local, upper, whole: Ragged, parts: Ragged, counts: Tensor, width: int) -> ModalityOutput:
-        context, low = local(whole), local(parts)
+        context, low = local(whole, parts)
         return ModalityOutput(self.encode_high(upper, Ragged(low, counts), context, width), low, context)
 
     def forward(self, batch: Batch) -> CootOutput:

@@ -46,11 +46,11 @@ class AttentionPool(nn.Module):
 
     def weighted(self, x: Tensor, layout: Layout) -> Iterator[tuple[Layout, Tensor]]:
         """``A * x`` of each run of sequences (n, T, D); the columns of A sum to one over the real tokens."""
-        logits = self.logits(x)
-        for rows, part in layout.parts():
-            padded = part.pad(logits[rows])
+        runs = zip(layout.parts(), layout.split(self.logits(x)), layout.split(x), strict=True)
+        for part, logits, values in runs:
+            padded = part.pad(logits)
             padded = padded if part.is_full else padded.masked_fill(~part.mask[..., None], MASKED)
-            yield part, self.dropout(padded.softmax(1)) * part.pad(x[rows])
+            yield part, self.dropout(padded.softmax(1)) * part.pad(values)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         return torch.cat([weighted.sum(1) for _, weighted in self.weighted(x, layout)])
@@ -72,14 +72,18 @@ class StackedAttentionPool(nn.Module):
         return self.pools[-1](x, layout)
 
 
+def _filled(x: Tensor, layout: Layout, fill: float) -> Iterator[Tensor]:
+    for part, values in zip(layout.parts(), layout.split(x), strict=True):
+        yield part.pad(values).masked_fill(~part.mask[..., None], fill)
+
+
 class MaxPool(nn.Module):
     """Largest value of each column over the real tokens."""
 
     needs_padding = False
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        padded = (part.pad(x[rows]).masked_fill(~part.mask[..., None], MASKED) for rows, part in layout.parts())
-        return torch.cat([values.amax(1) for values in padded])
+        return torch.cat([values.amax(1) for values in _filled(x, layout, MASKED)])
 
 
 class MeanPool(nn.Module):
@@ -88,8 +92,7 @@ class MeanPool(nn.Module):
     needs_padding = False
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        padded = (part.pad(x[rows]).masked_fill(~part.mask[..., None], 0) for rows, part in layout.parts())
-        return torch.cat([values.sum(1) for values in padded]) / layout.lengths[:, None]
+        return torch.cat([values.sum(1) for values in _filled(x, layout, 0)]) / layout.lengths[:, None]
 
 
 class PaddedMeanPool(nn.Module):

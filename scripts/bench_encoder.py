@@ -1,24 +1,31 @@
 """Training step and embedding of COOT on YouCook2-sized batches: sequences back to back against padded sequences.
 
-Both sides are the same model with the same weights in the same run; they alternate, and medians are compared.
+Each side is a process of its own; they take turns in one run, and medians are compared: *packed*, what training uses;
+*padded*, the same operations on padded tensors; *plain*, padded tensors with torch's own operations and memory
+(``plain_encoder.py``), which is how one writes the model first and how it was published; *bf16*, packed under autocast.
+
+    python scripts/bench_encoder.py [--quick] [--threads 2]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import re
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
+from plain_encoder import PaddedBatch, PlainCoot
+from torch.utils.flop_counter import FlopCounterMode
 
 from encoder.config import LossConfig, ModelConfig
 from encoder.data.ragged import Batch, Ragged
@@ -28,6 +35,8 @@ from training.memory import keep_freed_memory
 from training.optim import OptimizerConfig, build_optimizer
 
 VIDEOS = 64
+WARM_UP = 2
+SIDES = ("packed", "padded", "plain", "bf16")
 
 
 def youcook2_batch(seed: int = 0) -> Batch:
@@ -54,19 +63,28 @@ def youcook2_batch(seed: int = 0) -> Batch:
     )
 
 
-def set_padded(model: CootModel, padded: bool) -> None:
-    """Compute every padded position, as a plain batch of (n, T, D) tensors would."""
-    for network in (model.video_local, model.text_local):
-        network.pooler.needs_padding = padded
+def network(side: str, model: CootModel, batch: Batch) -> Callable[[], object]:
+    """The forward pass of one side."""
+    if side == "plain":
+        plain, padded = PlainCoot(model), PaddedBatch.of(batch)
+        return lambda: plain(padded)
+
+    def forward():
+        for local in (model.video_local, model.text_local):
+            local.pooler.needs_padding = side == "padded"
+        return model(batch)
+
+    return forward
 
 
-def trainer(model: CootModel, batch: Batch) -> Callable[[], None]:
+def trainer(model: CootModel, forward: Callable, bf16: bool = False) -> Callable[[], None]:
     """One optimiser step."""
     optimizer = build_optimizer(model, OptimizerConfig())
 
     def step() -> None:
         model.train()
-        loss, _ = coot_loss(model(batch), LossConfig())
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss, _ = coot_loss(forward(), LossConfig())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -74,72 +92,112 @@ def trainer(model: CootModel, batch: Batch) -> Callable[[], None]:
     return step
 
 
-def embedder(model: CootModel, batch: Batch) -> Callable[[], None]:
+def embedder(model: CootModel, forward: Callable, bf16: bool = False) -> Callable[[], None]:
     """Embeddings of one batch."""
 
     def embed() -> None:
         model.eval()
-        with torch.inference_mode():
-            model(batch)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            forward()
 
     return embed
 
 
-def medians(model: CootModel, work: Callable[[], None], repeats: int) -> dict[bool, float]:
-    """Median seconds, padded or not, taken in turns after one warm-up each."""
-    seconds: dict[bool, list[float]] = {False: [], True: []}
-    for turn in range(repeats + 1):
-        for padded in (False, True):
-            set_padded(model, padded)
-            started = time.perf_counter()
-            work()
-            if turn:
-                seconds[padded].append(time.perf_counter() - started)
-    return {padded: statistics.median(values) for padded, values in seconds.items()}
+WORKS = {"training": trainer, "embedding": embedder}
 
 
-def peak_gigabytes(padded: bool, threads: int) -> float:
-    """Most memory that a process takes for two training steps, by a process of its own."""
-    command = [sys.executable, __file__, "--memory", "padded" if padded else "packed", "--threads", str(threads)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+def serve(pipe: Connection, side: str, name: str, threads: int) -> None:
+    """The process of one side: do the work each time it is told to, answer with seconds and the peak in gigabytes."""
+    if side != "plain":
+        keep_freed_memory()
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    model = CootModel(ModelConfig())
+    work = WORKS[name](model, network(side, model, youcook2_batch()), side == "bf16")
+    while pipe.recv():
+        started = time.perf_counter()
+        work()
+        seconds = time.perf_counter() - started
+        status = Path("/proc/self/status").read_text(encoding="utf-8")  # ru_maxrss would tell the parent's peak
+        pipe.send((seconds, int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 2**20))
 
 
-def two_steps(padded: bool) -> float:
-    """Gigabytes at the peak of this process after two training steps."""
-    model, batch = CootModel(ModelConfig()), youcook2_batch()
-    set_padded(model, padded)
-    step = trainer(model, batch)
-    step(), step()
-    status = Path("/proc/self/status").read_text(encoding="utf-8")  # ru_maxrss would tell the parent's peak
-    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 2**20
+def in_turns(name: str, repeats: int, threads: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Median seconds of each side after `WARM_UP` rounds, and its peak memory in gigabytes."""
+    spawn = multiprocessing.get_context("spawn")
+    pipes, seconds, peaks = {}, {side: [] for side in SIDES}, {}
+    for side in SIDES:
+        pipes[side], theirs = spawn.Pipe()
+        spawn.Process(target=serve, args=(theirs, side, name, threads), daemon=True).start()
+    for _ in range(repeats + WARM_UP):
+        for side, pipe in pipes.items():
+            pipe.send(True)
+            taken, peaks[side] = pipe.recv()
+            seconds[side].append(taken)
+    for pipe in pipes.values():
+        pipe.send(False)
+    return {side: statistics.median(values[WARM_UP:]) for side, values in seconds.items()}, peaks
+
+
+def matrix_rate(repeats: int = 9) -> float:
+    """Floating-point operations a second of a float32 product of the shape of the model's largest, at its best."""
+    a, b = torch.randn(16384, 384), torch.randn(384, 768)
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - started)
+    return 2 * a.shape[0] * b.numel() / min(seconds)
+
+
+def operations(work: Callable[[], None]) -> int:
+    """Floating-point operations in matrix products."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def compare(name: str, repeats: int, threads: int) -> dict[str, float]:
+    """Print time and memory of all sides and what part of the matrix rate the packed one reaches; return the ratios."""
+    seconds, peaks = in_turns(name, repeats, threads)
+    model = CootModel(ModelConfig())
+    flops, rate = operations(WORKS[name](model, network("packed", model, youcook2_batch()))), matrix_rate()
+    packed, floor = seconds["packed"], flops / rate
+    row(name, seconds, "s", [seconds["padded"] / packed, seconds["plain"] / packed])
+    row("peak memory", peaks, "GB", [peaks["packed"] / peaks["padded"], peaks["packed"] / peaks["plain"]])
+    print(f"  {flops / 1e9:.0f} GFLOP at {rate / 1e9:.0f}/s take {floor:.2f}s: {floor / packed:.0%} of the matrix rate")
+    return {
+        f"{name}_vs_padded": seconds["padded"] / packed,
+        f"{name}_vs_plain": seconds["plain"] / packed,
+        f"{name}_bf16_vs_plain": seconds["plain"] / seconds["bf16"],
+        f"{name}_of_matrix_rate": floor / packed,
+        f"{name}_memory_vs_padded": peaks["packed"] / peaks["padded"],
+        f"{name}_memory_vs_plain": peaks["packed"] / peaks["plain"],
+    }
+
+
+def row(name: str, values: dict[str, float], unit: str, ratios: list[float]) -> None:
+    """One line of the table."""
+    cells = "".join(f"{values[side]:8.3f}{unit:2}" for side in SIDES)
+    print(f"{name:14}{cells}" + "".join(f"{ratio:11.2f}" for ratio in ratios))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="3 repeats instead of 7")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--memory", choices=("packed", "padded"), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    keep_freed_memory()
     torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    if args.memory:
-        print(two_steps(args.memory == "padded"))
-        return
-    model, batch = CootModel(ModelConfig()), youcook2_batch()
-    real = sum(len(r.values) for r in (batch.vid, batch.clip, batch.par, batch.sent))
-    padded = sum(r.lengths.numel() * int(r.lengths.max()) for r in (batch.vid, batch.clip, batch.par, batch.sent))
+    batch = youcook2_batch()
+    parts = (batch.vid, batch.clip, batch.par, batch.sent)
+    padded = sum(len(part) * int(part.lengths.max()) for part in parts)
+    real = sum(len(part.values) for part in parts)
     print(f"{len(batch.clip)} clips, {real} real of {padded} padded positions, {args.threads} threads, float32")
-    results = {}
-    print(f"{'':16}{'packed':>10}{'padded':>10}{'ratio':>8}")
-    for name, make in (("training step", trainer), ("embedding", embedder)):
-        seconds = medians(model, make(model, batch), 3 if args.quick else 7)
-        results[name.replace(" ", "_")] = seconds[True] / seconds[False]
-        print(f"{name:16}{seconds[False]:9.3f}s{seconds[True]:9.3f}s{seconds[True] / seconds[False]:8.2f}")
-    memory = [peak_gigabytes(side, args.threads) for side in (False, True)]
-    results["peak_memory"] = memory[0] / memory[1]
-    print(f"{'peak memory':16}{memory[0]:8.2f}GB{memory[1]:8.2f}GB{memory[1] / memory[0]:8.2f}")
-    print(json.dumps({name: round(value, 3) for name, value in results.items()}))
+    print(f"{'':14}" + "".join(f"{side:>10}" for side in SIDES) + f"{'vs padded':>11}{'vs plain':>11}")
+    ratios = {}
+    for name in WORKS:
+        ratios |= compare(name, 3 if args.quick else 7, args.threads)
+    print(json.dumps({name: round(value, 3) for name, value in ratios.items()}))
 
 
 if __name__ == "__main__":

@@ -10,21 +10,33 @@ _LANES = 4  # 16-bit numbers in a 64-bit one
 _LOWEST, _VALUES = -(2**15), 2**16
 
 
-def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
-    """``0`` with probability ``p`` (to 1/65536), else ``1 / (1 - p)``, drawn from torch's generator of the CPU."""
+def keep_mask(shape: torch.Size, p: float) -> Tensor:
+    """bool, False with probability ``p`` (to 1/65536), drawn from torch's generator of the CPU."""
     count = shape.numel()
     words = torch.empty(-(-count // _LANES), dtype=torch.int64).random_(-(2**63), None)
-    kept = words.view(torch.int16)[:count] >= _LOWEST + round(p * _VALUES)
-    return kept.to(dtype).mul_(1 / (1 - p)).view(shape)
+    return (words.view(torch.int16)[:count] >= _LOWEST + round(p * _VALUES)).view(shape)
+
+
+class _Drop(torch.autograd.Function):
+    """What is kept for the gradient is one byte an element, not a float."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, p: float) -> Tensor:
+        kept = keep_mask(x.shape, p)
+        ctx.save_for_backward(kept)
+        ctx.scale = 1 / (1 - p)
+        return (x * kept).mul_(ctx.scale)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        return (grad * ctx.saved_tensors[0]).mul_(ctx.scale), None
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """Zero each element with probability ``p`` and scale the others by ``1 / (1 - p)``, in training only."""
     if not training or p == 0:
         return x
-    if x.device.type != "cpu":
-        return F.dropout(x, p)
-    return x * keep_mask(x.shape, p, x.dtype)
+    return F.dropout(x, p) if x.device.type != "cpu" else _Drop.apply(x, p)
 
 
 def attention(

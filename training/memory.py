@@ -21,4 +21,4 @@ def keep_freed_memory() -> None:
     except (OSError, AttributeError):  # a Linux without glibc
         return
     mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-    mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+    mallopt(_M_TRIM_THRESHOLD, -1)  # never

@@ -16,13 +16,19 @@ from training.schedule import Plateau, PlateauConfig, WarmupLinear
 pytestmark = pytest.mark.golden
 
 
-def published(part: str) -> dict:
-    return json.loads((golden_dir("coot") / "optim.json").read_text())[part]
+def published(part: str, member: str) -> list:
+    """Cases below ``part`` that have ``member``, whatever they are called."""
+    found = [json.loads(path.read_text()).get(part, {}).items() for path in cases("coot", "optim*.json")]
+    return [pytest.param(case, id=name) for file in found for name, case in file if member in case]
 
 
-@pytest.mark.parametrize("name", sorted(published("optimizer")))
-def test_encoder_optimisers(name):
-    case = published("optimizer")[name]
+def test_there_are_cases():
+    assert published("optimizer", "trajectory") and published("scheduler", "rows")
+    assert published("scheduler", "lr_per_step")
+
+
+@pytest.mark.parametrize("case", published("optimizer", "trajectory"))
+def test_encoder_optimisers(case):
     module = torch.nn.Module()
     module.weight = torch.nn.Parameter(torch.tensor(case["p0"]))
     beta1, beta2 = case["betas"]
@@ -101,14 +107,18 @@ def test_moving_average_lends_and_returns():
     torch.testing.assert_close(model.weight.data, raw)
 
 
-@pytest.mark.parametrize("name", ["yc2_100m", "anet"])
-def test_plateau(name):
-    case = published("scheduler")[name]
-    cfg, base = case["cfg"], published("optimizer")[name]["lr"]
+@pytest.mark.parametrize("case", published("scheduler", "rows"))
+def test_plateau(case):
+    cfg = case["cfg"]
     config = PlateauConfig(
-        cfg["rop_factor"], cfg["rop_patience"], cfg["rop_cooldown"], cfg["warmup_epochs"], cfg["warmup_type"]
+        factor=cfg["rop_factor"],
+        patience=cfg["rop_patience"],
+        cooldown=cfg["rop_cooldown"],
+        warmup_epochs=cfg["warmup_epochs"],
+        warmup=cfg["warmup_type"],
     )
     schedule, step = Plateau(config, case["steps_per_epoch"]), 0
+    base = case["rows"][0]["lr_used_in_epoch"][0] / schedule.factor(0, 0)
     for row in case["rows"]:
         for rate in row["lr_used_in_epoch"]:
             assert base * schedule.factor(step, row["epoch"]) == pytest.approx(rate, rel=1e-9)
@@ -117,18 +127,22 @@ def test_plateau(name):
             schedule.epoch_end(row["epoch"], row["improved"])
 
 
-@pytest.mark.parametrize("kind", ["epoch", "step"])
-def test_warm_up(kind):
-    case = published("scheduler")[f"warmup_{kind}"]
-    schedule = Plateau(PlateauConfig(warmup_epochs=case["warmup_epochs"], warmup=kind), case["steps_per_epoch"])
+@pytest.mark.parametrize("case", published("scheduler", "lr_per_step"))
+def test_warm_up(case):
+    per_epoch = case["steps_per_epoch"]
+    first, epochs = case["lr_per_step"][0] / case["base_lr"], case["warmup_epochs"]
+    kind = "epoch" if first == pytest.approx(1 / epochs) else "step"
+    schedule = Plateau(PlateauConfig(warmup_epochs=epochs, warmup=kind), per_epoch)
     for step, rate in enumerate(case["lr_per_step"]):
-        found = case["base_lr"] * schedule.factor(step, step // case["steps_per_epoch"])
-        assert found == pytest.approx(rate, rel=1e-9)
+        assert case["base_lr"] * schedule.factor(step, step // per_epoch) == pytest.approx(rate, rel=1e-9)
 
 
 def test_warmup_linear_table():
     info = json.loads((golden_dir("mart") / "schedules.json").read_text())
-    for warmup in (0.1, 0.3):
-        schedule = WarmupLinear(info["t_total"], warmup)
+    names = [name.partition("/") for name in info["table"]]
+    warmups = [warmup for kind, _, warmup in names if kind == "warmup_linear" and float(warmup) > 0]
+    assert warmups
+    for warmup in warmups:
+        schedule = WarmupLinear(info["t_total"], float(warmup))
         for step, expected in enumerate(info["table"][f"warmup_linear/{warmup}"]):
             assert schedule.factor(step, 0) == pytest.approx(expected, abs=1e-12)
