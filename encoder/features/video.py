@@ -272,7 +272,8 @@ def _to_rgb(frame: av.VideoFrame, size: Size) -> np.ndarray:
     """Scale, convert and turn upright -> uint8 (H, W, 3)."""
     turns = round(getattr(frame, "rotation", 0) / 90) % 4
     height, width = _target(frame.height, frame.width, size, sideways=turns % 2 == 1)
-    scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation=INTERPOLATION)
+    # swscale's own threads cost twenty times the scaling of a small frame, and videos are read by several workers
+    scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation=INTERPOLATION, threads=1)
     return np.ascontiguousarray(np.rot90(scaled.to_ndarray(), turns))
 
 
