@@ -22,6 +22,9 @@ from encoder.pooling import (
 )
 from training.errors import CootmartError
 
+CPU_ROWS = 2048
+"""tokens that go through a network at once on a CPU, so that what a layer writes is still in the cache for the next"""
+
 
 @dataclass(frozen=True)
 class ModalityOutput:
@@ -67,6 +70,14 @@ def build_pooler(name: str, config: ModelConfig) -> nn.Module:
     return poolers[name]()
 
 
+def blocks(order: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    """Cut ``order`` (n,), sequences in order of length, where about `CPU_ROWS` rows are full; not at all on a GPU."""
+    ends = lengths[order].cumsum(0)
+    count = max(1, round(int(ends[-1]) / CPU_ROWS)) if order.device.type == "cpu" else 1
+    bounds = torch.arange(1, count) * (ends[-1] / count)
+    return tuple(block for block in order.tensor_split(torch.searchsorted(ends, bounds)) if len(block))
+
+
 class TransformerStack(nn.Module):
     """Positions, self-attention layers and the optional CLS token that both levels share."""
 
@@ -109,12 +120,13 @@ class LocalNetwork(nn.Module):
         """Embeddings of each group of sequences; all go through in one batch."""
         if self.pooler.needs_padding:  # up to the longest of its group, as published
             return tuple(self._padded(group) for group in groups)
-        x = torch.cat([self._project(group.values) for group in groups])
-        sequences = Ragged(x, torch.cat([group.lengths for group in groups]))
+        sequences = Ragged(torch.cat([g.values for g in groups]), torch.cat([g.lengths for g in groups]))
         order = sequences.lengths.argsort(stable=True)  # neighbours of similar length need hardly any padding
-        sequences = sequences.select(order)
-        pooled = self.pooler(*self.transformer(sequences.values, Layout.packed(sequences.lengths)))
+        pooled = torch.cat([self._packed(sequences.select(some)) for some in blocks(order, sequences.lengths)])
         return pooled.index_select(0, order.argsort()).split([len(group) for group in groups])
+
+    def _packed(self, sequences: Ragged) -> Tensor:
+        return self.pooler(*self.transformer(self._project(sequences.values), Layout.packed(sequences.lengths)))
 
     def _project(self, values: Tensor) -> Tensor:
         return F.gelu(norm_linear(values, self.norm_input, self.input_fc))
