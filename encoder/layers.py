@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.dropout import Dropout, attention
+from training.linear import Linear, linear, product
 
 SMALL_RUN = 512  # rows; one call for a little padding beats many calls
 
@@ -136,7 +137,7 @@ class _Normalize(torch.autograd.Function):
 class NormLinear(torch.autograd.Function):
     """``linear(norm(x))`` of a `CootLayerNorm` and an `nn.Linear` over data x (rows, K), which needs no gradient.
 
-    With ``u = (x - mean) / (std + eps)`` the product ``G = dy.T @ u`` holds the gradients of the weight *and* of the
+    With ``u = (x - mean) / (std + eps)`` the product ``dy.T @ u`` holds the gradients of the weight *and* of the
     norm, so the product ``dy @ weight`` over all rows is not needed, nor are the K-wide intermediate results kept.
     """
 
@@ -144,24 +145,24 @@ class NormLinear(torch.autograd.Function):
     def forward(ctx, x: Tensor, eps: float, *parameters: Tensor) -> Tensor:
         gain, shift, weight, bias = parameters
         unit, mean, _, rate = _standardized(x, eps)
-        y = F.linear(unit, weight * gain, bias + weight @ shift)
+        y = linear(unit, weight * gain, bias + weight @ shift)
         ctx.save_for_backward(x, mean, rate, *parameters)
         return y
 
     @staticmethod
     def backward(ctx, dy: Tensor):
         x, mean, rate, gain, shift, weight, _ = ctx.saved_tensors
-        product = (dy.T @ (x - mean).mul_(rate).to(dy.dtype)).to(weight.dtype)  # (out, K)
+        both = product(dy.T, (x - mean).mul_(rate).to(dy.dtype)).to(weight.dtype)  # (out, K)
         dbias = dy.sum(0, dtype=weight.dtype)
-        dweight = product * gain + torch.outer(dbias, shift)
-        return None, None, (product * weight).sum(0), dbias @ weight, dweight, dbias
+        dweight = both * gain + torch.outer(dbias, shift)
+        return None, None, (both * weight).sum(0), dbias @ weight, dweight, dbias
 
 
-def norm_linear(x: Tensor, norm: CootLayerNorm, linear: nn.Linear) -> Tensor:
-    """``linear(norm(x))``, the faster way where nobody asks for the gradient of x."""
+def norm_linear(x: Tensor, norm: CootLayerNorm, layer: nn.Linear) -> Tensor:
+    """``layer(norm(x))``, the faster way where nobody asks for the gradient of x."""
     if x.requires_grad:
-        return linear(norm(x))
-    return NormLinear.apply(x, norm.eps, norm.gain, norm.bias, linear.weight, linear.bias)
+        return layer(norm(x))
+    return NormLinear.apply(x, norm.eps, norm.gain, norm.bias, layer.weight, layer.bias)
 
 
 def position_table(length: int, size: int) -> Tensor:
@@ -191,14 +192,14 @@ class Attention(nn.Module):
     def __init__(self, size: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.query, self.key, self.value, self.final = (nn.Linear(size, size) for _ in range(4))
+        self.query, self.key, self.value, self.final = (Linear(size, size) for _ in range(4))
 
     def _project(self, query: Tensor, source: Tensor) -> tuple[Tensor, ...]:
         if query is not source:
             return self.query(query), self.key(source), self.value(source)
         three = (self.query, self.key, self.value)  # one product instead of three
-        weight, bias = torch.cat([linear.weight for linear in three]), torch.cat([linear.bias for linear in three])
-        return F.linear(query, weight, bias).chunk(3, -1)
+        weight, bias = torch.cat([layer.weight for layer in three]), torch.cat([layer.bias for layer in three])
+        return linear(query, weight, bias).chunk(3, -1)
 
     def _heads(self, layout: Layout, x: Tensor) -> Tensor:
         return layout.pad(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (n, H, T, D/H)
@@ -227,7 +228,7 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.attention = Attention(size, heads, dropout)
         self.attention_norm = CootLayerNorm(size)
-        self.up, self.down = nn.Linear(size, ff_size), nn.Linear(ff_size, size)
+        self.up, self.down = Linear(size, ff_size), Linear(ff_size, size)
         self.feed_forward_norm = CootLayerNorm(size)
         self.dropout = Dropout(dropout)
 

@@ -21,6 +21,7 @@ from encoder.pooling import (
     truncated_normal_,
 )
 from training.errors import CootmartError
+from training.linear import Linear
 
 CPU_ROWS = 2048
 """tokens that go through a network at once on a CPU, so that what a layer writes is still in the cache for the next"""
@@ -112,7 +113,7 @@ class LocalNetwork(nn.Module):
     def __init__(self, input_dim: int, config: ModelConfig) -> None:
         super().__init__()
         self.norm_input = CootLayerNorm(input_dim)
-        self.input_fc = nn.Linear(input_dim, config.hidden_size)
+        self.input_fc = Linear(input_dim, config.hidden_size)
         self.transformer = TransformerStack(config, config.local_pooler)
         self.pooler = build_pooler(config.local_pooler, config)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from encoder.layers import Layout
 from training.dropout import Dropout
+from training.linear import linear
 
 MASKED = -32752.0  # the published fill value: finite, exp of it is 0 in float32
 
@@ -40,9 +41,9 @@ class AttentionPool(nn.Module):
     def logits(self, x: Tensor) -> Tensor:
         """(rows, D) before the softmax over time."""
         w1 = self.w1.transpose(0, 1).flatten(1)  # (D, H*dh)
-        hidden = F.gelu(self.dropout(torch.addmm(self.b1.flatten(), x, w1)))  # (rows, H*dh)
+        hidden = F.gelu(self.dropout(linear(x, w1.T, self.b1.flatten())))  # (rows, H*dh)
         heads = zip(hidden.chunk(self.heads, -1), self.w2, self.b2, strict=True)
-        return self.dropout(torch.cat([torch.addmm(b2, h, w2) for h, w2, b2 in heads], -1))  # (rows, D)
+        return self.dropout(torch.cat([linear(h, w2.T, b2) for h, w2, b2 in heads], -1))  # (rows, D)
 
     def weighted(self, x: Tensor, layout: Layout) -> Iterator[tuple[Layout, Tensor]]:
         """``A * x`` of each run of sequences (n, T, D); the columns of A sum to one over the real tokens."""

@@ -30,7 +30,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from encoder.config import LossConfig, ModelConfig
 from encoder.data.ragged import Batch, Ragged
 from encoder.losses import coot_loss
-from encoder.model import CootModel
+from encoder.model import CPU_ROWS, CootModel
+from training.linear import linear
 from training.memory import keep_freed_memory
 from training.optim import OptimizerConfig, build_optimizer
 
@@ -140,20 +141,20 @@ def in_turns(name: str, repeats: int, threads: int) -> tuple[dict[str, float], d
 
 
 def matrix_rate(repeats: int = 9) -> float:
-    """Floating-point operations a second of a float32 product of the shape of the model's largest, at its best."""
-    a, b = torch.randn(16384, 384), torch.randn(384, 768)
+    """Floating-point operations a second of a float32 product as large as the model's, at its best."""
+    x, weight = torch.randn(CPU_ROWS, 384), torch.randn(768, 384)
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()
-        a @ b
+        linear(x, weight)
         seconds.append(time.perf_counter() - started)
-    return 2 * a.shape[0] * b.numel() / min(seconds)
+    return 2 * len(x) * weight.numel() / min(seconds)
 
 
 def operations(work: Callable[[], None]) -> int:
     """Floating-point operations in matrix products."""
-    with FlopCounterMode(display=False) as counter:
-        work()
+    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+        work()  # oneDNN's products would not be counted
     return counter.get_total_flops()
 
 
