@@ -28,6 +28,7 @@ class Batch:
     text_lengths: Tensor  # (T,) int64
     feature_rows: Tensor  # (F,) int64, places of real features in the flattened (T, v)
     joint_rows: Tensor  # (P,) int64, places of real tokens in the flattened (T, v + 2 + n) joint sequences
+    text_rows: Tensor  # (W,) int64, places of real tokens in the flattened (T, n) text
     label_rows: Tensor  # (K,) int64, places of labelled positions in the flattened (T, n) text
     labels: Tensor  # (K,) int64, the next token
     label_steps: Tensor  # (K,) int64, sentence step of each label
@@ -60,6 +61,7 @@ class Batch:
             text_lengths=text_lengths,
             feature_rows=length_mask(video_lengths, video.shape[1]).flatten().nonzero().squeeze(1),
             joint_rows=joint_mask(video, video_lengths, text, text_lengths).flatten().nonzero().squeeze(1),
+            text_rows=length_mask(text_lengths, text.shape[1]).flatten().nonzero().squeeze(1),
             label_rows=place,
             labels=labels.flatten()[place],
             label_steps=steps[place // max(text.shape[1], 1)],

@@ -30,9 +30,9 @@ def to_html(paragraph: Paragraph, duration: float, source: str) -> str:
     rows = "\n".join(map(_row, paragraph.sentences))
     track = base64.b64encode(to_vtt(paragraph).encode()).decode()
     body += (
-        f'<video controls preload="metadata" src="{escape(source)}"><track kind="captions" label="Captions" '
-        f'src="data:text/vtt;base64,{track}">This browser cannot play the video.</video>\n'
-        f"{time_line([(s.start, s.end) for s in paragraph.sentences], duration)}\n"
+        f'<div id="stage"><video controls preload="metadata" src="{escape(source)}"><track kind="captions" '
+        f'label="Captions" src="data:text/vtt;base64,{track}">This browser cannot play the video.</video>\n'
+        f"{time_line([(s.start, s.end) for s in paragraph.sentences], duration)}</div>\n"
         f'<p id="text">{said}</p>\n'
         f"<details><summary>Sentence by sentence</summary><table>{rows}</table></details>"
     )
@@ -56,7 +56,7 @@ def time_line(segments: Sequence[Segment], duration: float) -> str:
     buttons = "".join(
         f'<button type="button" data-start="{start:.3f}" data-end="{end:.3f}" aria-label="clip {i}, {clock(start)} to '
         f'{clock(end)}" style="left:{100 * start / duration:.3f}%;width:{100 * (end - start) / duration:.3f}%;'
-        f'--lane:{lane}">{i}</button>'
+        f'--lane:{lane}"><span>{i}</span></button>'
         for i, ((start, end), lane) in enumerate(zip(segments, lanes, strict=True), 1)
     )
     return (

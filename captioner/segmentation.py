@@ -19,8 +19,10 @@ SPREAD = 3.0
 """standard deviations of the log length beyond which a segment is not looked for"""
 NARROWEST = 0.05
 """least standard deviation of lengths, as a share of their mean"""
-CHANGE_WEIGHT = 0.35
-"""of the scatter within segments against the length prior in `change_points`; chosen on validation videos"""
+CHANGE_WEIGHT = 0.2
+"""of the scatter within segments against the length prior in `change_points`; chosen on held-out training videos"""
+SEGMENT_COST = 2.0
+"""of a segment of usual length in `likeliest_segments`, in nats; chosen on held-out training videos"""
 
 Scores = Callable[[int, int], np.ndarray]
 
@@ -53,18 +55,13 @@ class LengthPrior:
         """Seconds; longer segments are not looked for."""
         return math.exp(self._mu + SPREAD * self.sigma)
 
-    def penalty(self, seconds: np.ndarray) -> np.ndarray:
-        """What segments of lengths (n,) cost: 1 at the mean, and half the squared distance of log lengths from it.
+    def strangeness(self, seconds: np.ndarray) -> np.ndarray:
+        """Half the squared distance of log lengths (n,) from that of the mean, in standard deviations -> (n,).
 
-        The distance counts in standard deviations. Minus a log density instead would make any segment so dear that
-        features which say little were cut into few, far too long ones.
+        It is 0 at the mean. Minus a log density in its place would make any segment so dear that features which say
+        little were cut into few, far too long ones: of all cuts that say so, each is unlikely.
         """
-        return 1 + 0.5 * (np.log(seconds / self.mean) / self.sigma) ** 2
-
-    def log_density(self, seconds: np.ndarray) -> np.ndarray:
-        """Log density of lengths (n,) -> (n,)."""
-        z = (np.log(seconds) - self._mu) / self.sigma
-        return -0.5 * z * z - np.log(seconds * self.sigma * math.sqrt(2 * math.pi))
+        return 0.5 * (np.log(seconds / self.mean) / self.sigma) ** 2
 
     @property
     def _mu(self) -> float:
@@ -77,8 +74,8 @@ def change_points(
     """Cut a whole video where its features change: kernel temporal segmentation (Potapov et al. 2014).
 
     Minimises the scatter of the features within segments, ``sum ||x_t - mean||^2`` (a linear kernel), in units of the
-    video's own variance and times ``weight``, plus the penalty of the segments' lengths, in place of the number of
-    segments that the original penalises.
+    video's own variance and times ``weight``, plus 1 and the strangeness of its length for each segment, in place of
+    the number of segments that the original penalises.
 
     Args:
         features: (T, D), evenly spaced over ``duration`` seconds.
@@ -92,7 +89,7 @@ def change_points(
     sums = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(x, axis=0)])  # (T + 1, D)
     squares = np.concatenate([[0.0], np.cumsum(np.einsum("td,td->t", x, x))])  # (T + 1,)
     variance = squares[-1] / len(x) or 1.0
-    penalty = prior.penalty(_lengths(len(x), duration, prior))
+    penalty = 1 + prior.strangeness(_lengths(len(x), duration, prior))
 
     def scores(first: int, stop: int) -> np.ndarray:
         lengths = np.arange(stop - first, 0, -1)
@@ -106,25 +103,25 @@ def change_points(
 def likeliest_segments(log_odds: np.ndarray, duration: float, prior: LengthPrior) -> list[Segment]:
     """The segments that frame-wise judgements and the length prior make likeliest together: a semi-Markov model.
 
-    A segment scores the log odds of its frames to be inside, of its first to be a start, of its last to be an end, and
-    the log probability of its length; a frame between segments scores 0.
+    A segment scores the log odds of its frames to be inside, of its first to be a start, of its last to be an end, less
+    `SEGMENT_COST` and the strangeness of its length; a frame between segments scores 0.
 
     Args:
-        log_odds: (T, 3) of each frame being inside a segment, the first of one, the last of one.
+        log_odds: (T, 3) of each frame being inside a segment, the first of one, the last of one; the latter two against
+            those of any frame, since the length prior tells already how often segments start.
 
     Returns:
         Segments in order that do not overlap; frames may lie between them. At least one.
     """
     inside, starts, ends = log_odds.astype(np.float64).T
     total = np.concatenate([[0.0], np.cumsum(inside)])  # (T + 1,)
-    lengths = _lengths(len(log_odds), duration, prior)
-    log_prior = prior.log_density(lengths) + math.log(lengths[0])
+    cost = SEGMENT_COST + prior.strangeness(_lengths(len(log_odds), duration, prior))
 
     def scores(first: int, stop: int) -> np.ndarray:
-        shorter = log_prior[: stop - first][::-1]
-        return total[stop] - total[first:stop] + starts[first:stop] + ends[stop - 1] + shorter
+        shorter = cost[: stop - first][::-1]
+        return total[stop] - total[first:stop] + starts[first:stop] + ends[stop - 1] - shorter
 
-    found = best_segments(len(log_odds), len(log_prior), scores, gaps=True)
+    found = best_segments(len(log_odds), len(cost), scores, gaps=True)
     return _seconds(found or [(0, len(log_odds))], len(log_odds), duration)
 
 

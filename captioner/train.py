@@ -137,8 +137,9 @@ class CaptionerStage:
         config, items = self.config, self.val.items
         texts = caption_items(self.model, self.vocabulary, items, config.decoding, config.val_batch_size)
         annotations = {item.annotation.name: item.annotation for item in items}
-        write_submission(self.run / "captions" / f"val_{epoch}.json", submission(texts, annotations))
-        metrics = self.scorer.score(texts).metrics
+        said = submission(texts, annotations)  # in the order of time, which some annotations are not
+        write_submission(self.run / "captions" / f"val_{epoch}.json", said)
+        metrics = self.scorer.score(said).metrics
         kept = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr", "re4")
         return {"score": 100 * metrics["CIDEr"], **{name: float(metrics[name]) for name in kept}}
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from captioner.decoding import DecodingOptions
 from captioner.paragraph import Paragraph
 from cootmart.pipeline import Captioner, Watched
 from encoder.features.extract import SUFFIXES
-from encoder.features.video import is_url, name_of
+from encoder.features.video import is_url, local, name_of
 from training.errors import CootmartError
 
 AHEAD = 8
@@ -92,32 +92,45 @@ def _attempt(video: str | Path, watch: Callable[[], Watched]) -> Watched | str:
         return f"{video}: {type(error).__name__}: {error}"
 
 
-def find_all(paths: Sequence[str | Path]) -> list[str | Path]:
-    """Files and URLs as they are, and for a folder its video files by name, sorted.
+def find_all(paths: Sequence[str | Path]) -> dict[str | Path, str]:
+    """Files and URLs as they are, and all video files of a folder and of the folders in it, sorted.
+
+    Returns:
+        Of each its name: the file's, behind that of its folder where that lies in the one that was asked for.
 
     Raises:
         CootmartError: a folder holds no video file.
     """
-    found: list[str | Path] = []
-    for path in paths:
+    found: dict[str | Path, str] = {}
+    for path in map(local, paths):
         if is_url(path) or not Path(path).is_dir():
-            found.append(path if is_url(path) else Path(path))
+            found[path] = name_of(path)
             continue
-        inside = [file for file in sorted(Path(path).iterdir()) if file.suffix.lower() in SUFFIXES and file.is_file()]
+        inside = _videos_in(Path(path))
         if not inside:
             raise CootmartError(f"{path}: no video file in this folder; expected {', '.join(SUFFIXES)}")
-        found += inside
+        found |= {file: file.relative_to(path).as_posix() for file in inside}
     return found
 
 
-def output_names(videos: Sequence[str | Path]) -> Mapping[str | Path, str]:
+def _videos_in(folder: Path) -> list[Path]:
+    """Video files, none of them hidden: what other systems leave beside a video is called like it."""
+    found = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    return sorted(f for f in found if not any(part.startswith(".") for part in f.relative_to(folder).parts))
+
+
+def output_names(videos: Mapping[str | Path, str]) -> dict[str | Path, str]:
     """A file name without suffix for what is written about each video: its own, with its suffix where two are alike.
+
+    Args:
+        videos: as `find_all` gives them.
 
     Raises:
         CootmartError: two videos have the same name.
     """
-    stems = [Path(name_of(video)).stem for video in videos]
-    names = {v: stem if stems.count(stem) == 1 else name_of(v) for v, stem in zip(videos, stems, strict=True)}
+    stems = {video: name.removesuffix(PurePosixPath(name).suffix) for video, name in videos.items()}
+    count = Counter(stems.values())
+    names = {video: stem if count[stem] == 1 else videos[video] for video, stem in stems.items()}
     taken: dict[str, str | Path] = {}
     for video, name in names.items():
         if not name:

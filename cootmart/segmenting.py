@@ -20,7 +20,7 @@ METHODS = {
     "learnt": "where the training videos' segments would start and end",
     "changes": "where the frame features change",
     "scenes": "shots, by PySceneDetect",
-    "uniform": "evenly, as long as the training videos' segments",
+    "uniform": "evenly, as many as a training video of that length would have",
 }
 SHORTEST_SCENE = 0.2
 """of the mean length of training segments"""
@@ -55,7 +55,7 @@ class Segmenter:
             return scene_cuts(read_frames(video, FPS, SIDE), duration, SHORTEST_SCENE * mean)
         if method == "changes":
             return change_points(features, duration, LengthPrior(mean + pause, deviation))
-        return by_length(duration, mean)
+        return by_length(duration, mean + pause)
 
     def _log_odds(self, features: np.ndarray) -> np.ndarray:
         if self.boundaries is None:

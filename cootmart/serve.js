@@ -5,13 +5,17 @@
   const video = $("video"), line = $("#line"), text = $("#text"), status = $("#status"), shown = $("#shown");
   const drop = $("#drop"), input = $("#file"), links = $("#downloads");
   const most = Number(drop.dataset.most);
-  let running = null, players = null;
+  let running = null, players = null, name = "";
   const clock = (seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
   const say = (message, isError) => { status.textContent = message; status.classList.toggle("warning", Boolean(isError)); };
 
+  const fail = (message) => { say(message, true); shown.hidden = true; video.removeAttribute("src"); video.load(); };
+
   const clip = (segment, i, duration) => {
-    const [start, end] = segment, button = document.createElement("button");
-    Object.assign(button, { type: "button", textContent: i + 1, className: "waiting" });
+    const [start, end] = segment, button = document.createElement("button"), number = document.createElement("span");
+    Object.assign(button, { type: "button", className: "waiting" });
+    number.textContent = i + 1;
+    button.append(number);
     button.setAttribute("aria-label", `clip ${i + 1}, ${clock(start)} to ${clock(end)}`);
     Object.assign(button.dataset, { start, end });
     button.style.left = `${(100 * start) / duration}%`;
@@ -26,6 +30,7 @@
     line.querySelectorAll("button")[i]?.classList.remove("waiting");
   };
   const download = (id) => {
+    links.append("Download: ");
     for (const kind of ["txt", "srt", "vtt", "json"]) {
       const link = document.createElement("a");
       Object.assign(link, { href: `videos/${id}.${kind}`, download: "", textContent: kind });
@@ -33,16 +38,16 @@
     }
   };
   const handlers = {
-    progress: (event) => say(`watching: ${clock(event.time)}${event.duration ? " of " + clock(event.duration) : ""}`),
+    progress: (event) => say(`watching ${name}: ${clock(event.time)}${event.duration ? " of " + clock(event.duration) : ""}`),
     segments: (event) => {
       line.dataset.duration = event.duration;
       $("#ends").lastElementChild.textContent = clock(event.duration);
       event.segments.forEach((segment, i) => clip(segment, i, event.duration));
-      say(`writing ${event.segments.length} sentences`);
+      say(`writing ${event.segments.length} sentences about ${name}`);
     },
     sentence: (event) => sentence(event, text.children.length),
-    done: (event) => { say(event.warnings.join("; ") || "done", event.warnings.length > 0); download(event.id); },
-    error: (event) => say(event.message, true),
+    done: (event) => { say([name, ...event.warnings].join(": "), event.warnings.length > 0); download(event.id); },
+    error: (event) => fail(event.message),
   };
   const read = async (response) => {
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -58,6 +63,7 @@
   const show = (file) => {
     if (players) URL.revokeObjectURL(players);
     video.src = players = URL.createObjectURL(file);
+    name = file.name;
     shown.hidden = false;
     for (const old of line.querySelectorAll("button")) old.remove();
     text.replaceChildren();
@@ -68,17 +74,17 @@
     running?.abort();
     running = new AbortController();
     show(file);
-    say("sending");
+    say(`sending ${name}`);
     try {
       const options = { method: "POST", body: file, headers: { "X-Cootmart": "1" }, signal: running.signal };
       const response = await fetch(`videos?name=${encodeURIComponent(file.name)}`, options);
       if (response.ok) await read(response);
-      else say(await response.text(), true);
+      else fail(await response.text());
     } catch (error) {
-      if (error.name !== "AbortError") say(`the server does not answer (${error.message})`, true);
+      if (error.name !== "AbortError") fail(`the server does not answer (${error.message})`);
     }
   };
-  input.addEventListener("change", () => input.files.length && send(input.files[0]));
+  input.addEventListener("change", () => { if (input.files.length) send(input.files[0]); input.value = ""; });
   for (const type of ["dragover", "dragenter", "dragleave", "drop"])
     document.addEventListener(type, (event) => {
       event.preventDefault();

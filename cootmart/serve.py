@@ -40,7 +40,12 @@ RESULT = re.compile(r"/videos/([A-Za-z0-9_-]{22})\.(txt|srt|vtt|json)")
 TYPES = {"txt": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt", "json": "application/json"}
 PAGE_STYLE = """<style>
 #drop { display: block; margin-bottom: 1rem; padding: 2rem 1rem; border: 2px dashed var(--line); border-radius: .5rem; text-align: center; cursor: pointer; }
-#drop.over, #drop:focus-within { border-color: var(--now); background: var(--tray); }
+#drop.over, #drop:hover, #drop:focus-within { border-color: var(--now); background: var(--tray); }
+#drop input { position: absolute; opacity: 0; width: 1px; height: 1px; }
+#drop small { display: block; color: var(--soft); }
+#downloads a { display: inline-block; margin: 0 .2rem .4rem; padding: .1rem .8rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--tray); text-decoration: none; }
+#downloads a:hover { border-color: var(--now); }
+#status { overflow-wrap: anywhere; }
 </style>"""  # noqa: E501
 
 
@@ -109,10 +114,11 @@ class Server(ThreadingHTTPServer):
 def render_page(limits: Limits, nonce: str) -> str:
     """The page before a video is dropped; its scripts carry ``nonce``."""
     body = (
-        f'{PAGE_STYLE}<label id="drop" data-most="{limits.bytes}">Drop a video here, or choose one: <input type="file" '
-        f'id="file" accept="video/*,.mkv"><br>at most {limits.megabytes:g} MB and {limits.minutes:g} minutes</label>\n'
-        f'<p id="status" role="status"></p>\n<div id="shown" hidden><video controls></video>\n{time_line([], 1.0)}\n'
-        '<p id="text" aria-live="polite"></p>\n<p id="downloads"></p></div>'
+        f"{PAGE_STYLE}<p>Sentences about what happens in your video, and when.</p>\n"
+        f'<label id="drop" data-most="{limits.bytes}"><input type="file" id="file" accept="video/*,.mkv">'
+        f"Drop a video here, or <u>choose one</u><small>at most {limits.megabytes:g} MB and {limits.minutes:g} minutes"
+        '</small></label>\n<p id="status" role="status"></p>\n<div id="shown" hidden><div id="stage"><video controls>'
+        f'</video>\n{time_line([], 1.0)}</div>\n<p id="text" aria-live="polite"></p>\n<p id="downloads"></p></div>'
     )
     scripts = (PAGE_FOLDER / "page.js", Path(__file__).with_suffix(".js"))
     page = document("cootmart", body, "\n".join(path.read_text(encoding="utf-8") for path in scripts))
@@ -141,14 +147,15 @@ class Handler(BaseHTTPRequestHandler):
         """Take a video and answer with a JSON object a line: progress, segments, sentences, done or error."""
         path = Path(self.server.folder.name) / secrets.token_urlsafe(16)
         try:
-            name = self._upload(path)
-            self._caption(path, name)
+            try:
+                name = self._upload(path)
+                self._caption(path, name)
+            finally:
+                path.unlink(missing_ok=True)  # before any answer that it is over
         except RefusedError as refused:
             self._answer("text/plain", f"{refused}\n", status=refused.status)
         except OSError:  # the browser has gone
             self.close_connection = True
-        finally:
-            path.unlink(missing_ok=True)
 
     def _upload(self, path: Path) -> str:
         """Store the body at ``path`` and return the name that the browser gives it, for display only."""
@@ -190,6 +197,7 @@ class Handler(BaseHTTPRequestHandler):
         captioner = self.server.captioner
         try:
             watched = captioner.watch(path, on_frame=self._watchdog(path))
+            path.unlink()
             self._event("segments", duration=watched.duration, segments=watched.segments)
             sentences: list[Sentence] = []
             for sentence in captioner.write(watched):

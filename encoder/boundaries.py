@@ -66,7 +66,7 @@ class Boundaries(nn.Module):
         return self.narrow.in_features
 
     def log_odds(self, features: np.ndarray) -> np.ndarray:
-        """(T, D) -> (T, 3) float32."""
+        """(T, D) -> (T, 3) float32; once learnt, those of starts and ends are against those of any training frame."""
         with torch.inference_mode():
             return self(torch.from_numpy(features).float()[None].to(self.mean.device))[0].cpu().numpy()
 
@@ -116,6 +116,10 @@ def frames_of(start: float, stop: float, duration: float, count: int) -> tuple[i
 def learn_boundaries(examples: Sequence[Example], seed: int = 0, steps: int = STEPS) -> Boundaries:
     """Fit the network to annotated videos by logistic regression of its three outputs; seconds on a CPU.
 
+    How often segments start and end in general is then taken out of its judgements (a posterior divided by its prior,
+    as in hybrid hidden Markov models, Bourlard & Morgan 1994): the search for segments knows that from their lengths,
+    and where one segment follows the other it would otherwise be counted twice and most of them be joined.
+
     Args:
         examples: training videos, at least one; their features stay in memory.
     """
@@ -134,7 +138,15 @@ def learn_boundaries(examples: Sequence[Example], seed: int = 0, steps: int = ST
         loss.backward()
         optimizer.step()
         schedule.step()
+    with torch.no_grad():
+        model.judge.bias[1:] -= torch.logit(_share(examples))[1:]
     return model.eval()
+
+
+def _share(examples: Sequence[Example]) -> Tensor:
+    """Share of frames inside segments, first and last of one, (3,); as if half a frame more were and were not."""
+    counts = sum(e.labels.sum(0, dtype=np.float64) for e in examples)
+    return torch.from_numpy((counts + 0.5) / (sum(len(e.labels) for e in examples) + 1)).float()
 
 
 def _standardise(model: Boundaries, examples: Sequence[Example]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
+from training.config import at_least, require
 from training.loop import LoopConfig
 from training.optim import OptimizerConfig
 from training.schedule import PlateauConfig
@@ -48,6 +49,14 @@ class ModelConfig:
     init_std: float = 0.01
     """standard deviation of the truncated normal initialisation"""
 
+    def __post_init__(self) -> None:
+        at_least(self, "model", 1, "video_dim", "text_dim", "hidden_size", "heads", "ff_size", "layers", "pad_clips_to")
+        at_least(self, "model", 1, "af_hidden", "af_heads", "af_layers")
+        for whole, part in (("hidden_size", "heads"), ("hidden_size", "af_heads"), ("af_hidden", "af_heads")):
+            divides = getattr(self, whole) % getattr(self, part) == 0
+            require(self, "model", part, divides, f"a divisor of model.{whole}, {getattr(self, whole)}")
+        require(self, "model", "dropout", 0 <= self.dropout < 1, "0 or more, below 1")
+
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -69,6 +78,11 @@ class LossConfig:
     """contexts spread among themselves"""
     cycle_consistency: float = 0.001
     """weight lambda of the cross-modal cycle consistency"""
+
+    def __post_init__(self) -> None:
+        weights = [f.name for f in fields(self) if f.name != "margin"]
+        at_least(self, "loss", 0, *weights)
+        require(self, "loss", weights[0], any(getattr(self, name) for name in weights), "some weight above 0")
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,10 @@ class DataConfig:
     uniform_segments: bool = False
     """ignore the annotated segments: split each video evenly into as many parts as it has sentences"""
 
+    def __post_init__(self) -> None:
+        at_least(self, "data", 1, "max_frames")
+        at_least(self, "data", 0, "add_stop_frame", "expand_segments", "frames_noise", "border_noise")
+
 
 @dataclass(frozen=True)
 class FeatureConfig:
@@ -126,3 +144,8 @@ class EncoderConfig:
     """videos in a batch"""
     score: str = "clip_sentence"
     """what the best epoch maximises: mean R@1 of `clip_sentence` or of `video_paragraph`"""
+
+    def __post_init__(self) -> None:
+        at_least(self, "encoder", 1, "batch_size")
+        known = self.score in ("clip_sentence", "video_paragraph")
+        require(self, "encoder", "score", known, "clip_sentence or video_paragraph")

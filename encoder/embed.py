@@ -58,7 +58,7 @@ def embed_video(
     segments: Sequence[tuple[float, float]],
     name: str = "video",
 ) -> Embeddings:
-    """Embeddings of one video, as `embed_split` would give them.
+    """Embeddings of one video, as `embed_split` gives them with ``batch_size=1``.
 
     Args:
         features: (T, Dv) frame features of the whole video, evenly spaced over ``duration`` seconds.

@@ -149,8 +149,9 @@ def _check(e: Embeddings) -> None:
     if len(set(e.keys)) < len(e.keys):
         twice = next(key for key in e.keys if e.keys.count(key) > 1)
         raise CootmartError(f"{e.path}: key {twice!r} occurs twice, expected each video once")
-    if len(e.clip_num) != len(e.keys) or (e.clip_num < 0).any():
-        raise CootmartError(f"{e.path}: clip_num has {len(e.clip_num)} numbers, expected {len(e.keys)}, none negative")
+    if e.clip_num.shape != (len(e.keys),) or (e.clip_num < 0).any():
+        found = f"shape {e.clip_num.shape}, smallest {e.clip_num.min(initial=0)}"
+        raise CootmartError(f"{e.path}: clip_num: found {found}, expected {len(e.keys)} numbers, none negative")
     for name in (*VIDEO, *TEXT):
         x, rows = getattr(e, name), int(e.clip_num.sum()) if name in PER_CLIP else len(e.keys)
         if x is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from encoder.config import EncoderConfig
@@ -38,6 +39,8 @@ def load_encoder(folder: str | Path, device: str | torch.device = "cpu") -> tupl
     model = build_model(config.model)
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
+    except SafetensorError as error:
+        raise CootmartError(f"{folder}/model.safetensors: damaged ({error}); copy or train it again") from None
     except RuntimeError as error:
         raise CootmartError(f"{folder}: config.yaml and model.safetensors do not fit: {error}") from None
     return model.to(device).eval(), config

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.dropout import Dropout, attention
+from training.errors import CootmartError
 from training.linear import Linear, linear, product
 
 SMALL_RUN = 512  # rows; one call for a little padding beats many calls
@@ -183,6 +184,9 @@ class PositionalEncoding(nn.Module):
         self.register_buffer("table", position_table(max_length, size), persistent=False)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        if layout.width > len(self.table):
+            found = f"a sequence of {layout.width} frames or words"
+            raise CootmartError(f"{found}, expected at most {len(self.table)} (data.max_frames bounds frames)")
         return x + self.table.index_select(0, layout.positions)
 
 

@@ -159,6 +159,8 @@ class GlobalNetwork(nn.Module):
         Videos are padded up to the longest of them, or to ``width`` if that is more.
         """
         packed = Layout.packed(low.lengths, max(self.width, width))
+        if 0 < self.width < packed.width:
+            raise CootmartError(f"model.pad_clips_to: found {self.width}, but a video has {packed.width} clips")
         layout = Layout.padded(low.lengths, packed.width)
         hidden, layout = self.transformer(self.norm_input(packed.pad(low.values).flatten(0, 1)), layout)
         pooled = self.pooler(hidden, layout)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,13 @@ _V01_NAMES = {
 }
 
 
+DAMAGED = (
+    *(OSError, EOFError, RuntimeError, ValueError, OverflowError, pickle.UnpicklingError, struct.error),
+    *(KeyError, IndexError, AttributeError, TypeError, AssertionError, MemoryError),
+)
+"""what `torch.load` raises on files that are damaged or something else"""
+
+
 def _rename(name: str, table: dict[str, str]) -> str:
     for pattern, replacement in table.items():
         name = re.sub(pattern, replacement, name)
@@ -69,7 +77,7 @@ def read_official(path: str | Path) -> Any:
         return torch.load(path, "cpu", weights_only=True)
     except FileNotFoundError:
         raise CootmartError(f"{path}: no such file") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except DAMAGED as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise CootmartError(
             f"{path}: not a checkpoint of tensors ({reason[0]}); expected a file such as models/model_50.pth"

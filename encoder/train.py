@@ -45,7 +45,9 @@ class EncoderStage:
         return (batch.to(self.device) for batch in self.train_batches.epoch(epoch))
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        return coot_loss(gather_output(self.model(batch)), self.config.loss)
+        output = gather_output(self.model(batch))
+        with torch.autocast(self.device.type, enabled=False):  # bfloat16 is too coarse to compare embeddings
+            return coot_loss(output, self.config.loss)
 
     def validate(self, epoch: int) -> dict[str, float]:
         """Loss and retrieval scores of the validation split; recalls are fractions."""
@@ -62,10 +64,13 @@ class EncoderStage:
 
 
 def gather_output(output: CootOutput) -> CootOutput:
-    """The embeddings of all processes' shares of a batch, so that every video and clip is a negative of every other."""
+    """The embeddings of all processes' shares of a batch, so that every video and clip is a negative of every other.
+
+    In float32, whatever the networks computed in.
+    """
 
     def joint(own: ModalityOutput) -> ModalityOutput:
-        return ModalityOutput(*map(parallel.gather_rows, (own.high, own.low, own.context)))
+        return ModalityOutput(*(parallel.gather_rows(x.float()) for x in (own.high, own.low, own.context)))
 
     return CootOutput(joint(output.video), joint(output.text), parallel.gather_rows(output.clip_num))
 

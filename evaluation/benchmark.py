@@ -88,7 +88,8 @@ class Row:
 
     Attributes:
         published: metric -> the number of a paper, as it is shown there; no number of ours.
-        problem: why runs are missing, empty if none is.
+        problem: why runs, or metrics of runs, are missing; empty if none is.
+        warning: what a reader must know about the scores that are there.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Row:
     published: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
     problem: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,19 +149,19 @@ class BenchmarkTable:
     videos: int
     problems: Mapping[str, str]
     note: str = ""
+    warnings: Sequence[str] = ()
 
     @property
     def complete(self) -> bool:
-        """Whether every row was run."""
+        """Whether every row was run, with all metrics."""
         return not self.problems
 
     @property
     def failures(self) -> list[str]:
-        """A sentence for each reason why rows are missing."""
-        rows: dict[str, list[str]] = {}
-        for name, problem in self.problems.items():
-            rows.setdefault(problem, []).append(name)
-        return [f"{'; '.join(names)}: not run: {problem}" for problem, names in rows.items()]
+        """A sentence for each reason why rows are missing, or some of their seeds or metrics."""
+        begun = {line.name for line in self.lines if line.seeds}
+        states = {name: "incomplete" if name in begun else "not run" for name in self.problems}
+        return _together({name: f"{states[name]}: {problem}" for name, problem in self.problems.items()})
 
     @property
     def explanations(self) -> list[str]:
@@ -211,7 +213,17 @@ def tabulate(
             cells[name][column.metric] = cell
     lines = [line for row in rows for line in _lines(row, cells.get(row.name, {}))]
     problems = {row.name: row.problem for row in rows if row.problem}
-    return BenchmarkTable(title, columns, lines, base.name if base else compare_with, len(videos), problems, note)
+    warnings = _together({row.name: row.warning for row in rows if row.warning})
+    base_name = base.name if base else compare_with
+    return BenchmarkTable(title, columns, lines, base_name, len(videos), problems, note, warnings)
+
+
+def _together(said: Mapping[str, str]) -> list[str]:
+    """What is said of rows, each text once: ``row; another: text``."""
+    rows: dict[str, list[str]] = {}
+    for name, text in said.items():
+        rows.setdefault(text, []).append(name)
+    return [f"{'; '.join(names)}: {text}" for text, names in rows.items()]
 
 
 def _videos(rows: Sequence[Row]) -> Sequence[str]:
@@ -227,9 +239,9 @@ def _column(column: Column, rows: Sequence[Row], base: Row | None, weights: np.n
     metric, found, others = column.metric, {}, []
     drawn: dict[str, np.ndarray] = {}
     for row in rows:
-        values = [column.scale * run.metrics[metric] for run in row.runs if metric in run.metrics]
-        if not values:
-            continue
+        if not all(metric in run.metrics for run in row.runs):
+            continue  # a mean over some of the seeds would pass for one over all
+        values = [column.scale * run.metrics[metric] for run in row.runs]
         found[row.name] = {"mean": statistics.fmean(values)}
         if len(values) > 1:
             found[row.name]["std"] = statistics.stdev(values)

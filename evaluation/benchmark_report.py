@@ -46,8 +46,13 @@ def build_report(
         distributions=[Distribution("Test videos by score", "CIDEr-D", values)] if values else [],
         curves=curves,
         environment=environment,
-        notes=table.failures,
+        notes=[*table.warnings, *table.failures, *_first_seeds(table, bool(samples or values or curves))],
     )
+
+
+def _first_seeds(table: BenchmarkTable, shown: bool) -> list[str]:
+    several = any(len(line.seeds) > 1 for line in table.lines)
+    return ["Videos, distribution and curves are those of the first seed of each row."] if shown and several else []
 
 
 def _metrics(table: BenchmarkTable) -> list[Metric]:

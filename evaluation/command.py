@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--training", type=Path, metavar="F", help="captions seen in training, for the share of novel sentences"
     )
     parser.add_argument(
-        "--timeout", type=float, default=120.0, metavar="S", help="give METEOR up after S silent seconds"
+        "--timeout", type=float, default=300.0, metavar="S", help="give METEOR up after S silent seconds"
     )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the card here")
 

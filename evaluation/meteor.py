@@ -68,7 +68,7 @@ class Meteor:
         timeout: seconds without an answer after which the process is given up.
     """
 
-    def __init__(self, references: Iterable[str], timeout: float = 120.0) -> None:
+    def __init__(self, references: Iterable[str], timeout: float = 300.0) -> None:
         self._references, self._timeout = frozenset(references), timeout
         self._process: LineProcess | None = None
         self._closed, self._owner = False, os.getpid()

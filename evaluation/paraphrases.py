@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 import threading
+import zlib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
@@ -49,15 +50,25 @@ def paraphrase_table(references: Iterable[str]) -> Path:
     """The table cut to ``references`` (letters-only text), a gzip file that is kept for the next time.
 
     It lies in ``COOTMART_CACHE``, else below ``XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Raises:
+        EvaluationError: the table of the package is missing or damaged, or there is no room for this one.
     """
     texts, source = sorted(set(references)), meteor_file("data/paraphrase-en.gz")
     identity = hashlib.sha256("\n".join([str(source.stat().st_size), *SENTINEL, *texts]).encode()).hexdigest()
     path = _cache_folder() / f"paraphrase-en-{identity[:24]}.gz"
     with _CUTTING:  # many threads may want the same table
         if not path.is_file():
-            pairs = [*_usable_pairs(source, _phrases(texts)), "1.0\n{}\n{}\n".format(*SENTINEL).encode()]
-            write_bytes(path, gzip.compress(b"".join(pairs), compresslevel=1))
+            try:
+                _cut(source, texts, path)
+            except (OSError, EOFError, zlib.error) as error:
+                raise EvaluationError(f"METEOR: cannot cut {source} to {path} ({error})") from None
     return path
+
+
+def _cut(source: Path, texts: Iterable[str], path: Path) -> None:
+    pairs = [*_usable_pairs(source, _phrases(texts)), "1.0\n{}\n{}\n".format(*SENTINEL).encode()]
+    write_bytes(path, gzip.compress(b"".join(pairs), compresslevel=1))
 
 
 def _phrases(texts: Iterable[str]) -> set[bytes]:

@@ -23,13 +23,13 @@ def histogram(distribution: Distribution, colours: Mapping[str, str]) -> Markup:
     if not systems:
         return element("figure", title, element("p", "No values."), class_="chart card")
     css = {name: colours.get(name, colour(i)) for i, name in enumerate(systems)}
-    note = [element("p", distribution.note, class_="note")] if distribution.note else []
-    side = element("div", _summary(systems, css), *note)
-    return element("figure", title, _svg(distribution, systems, css), side, class_="histogram chart card")
-
-
-def _svg(distribution: Distribution, systems: Mapping[str, Sequence[float]], css: Mapping[str, str]) -> Markup:
     axis = make_axis([v for given in systems.values() for v in given], MAX_BINS, (8, WIDTH - RIGHT), True)
+    note = [element("p", distribution.note, class_="note")] if distribution.note else []
+    side = element("div", _summary(systems, css, axis), *note)
+    return element("figure", title, _svg(distribution, systems, css, axis), side, class_="histogram chart card")
+
+
+def _svg(distribution: Distribution, systems: Mapping[str, Sequence[float]], css: Mapping, axis: Axis) -> Markup:
     counts = {name: _counts(given, axis) for name, given in systems.items()}
     most = max(max(count) for count in counts.values())
     parts: list[Markup] = []
@@ -79,13 +79,14 @@ def _bar(edges: tuple[float, float], count: int, height: float, axis: Axis, base
     ]
 
 
-def _summary(systems: Mapping[str, Sequence[float]], css: Mapping[str, str]) -> Markup:
+def _summary(systems: Mapping[str, Sequence[float]], css: Mapping[str, str], axis: Axis) -> Markup:
+    decimals = 3 - math.floor(math.log10(axis.high - axis.low))  # what is too small to see on the axis is 0
     names = ("System", "videos", "mean", "median", "lowest", "highest")
     heads = [element("th", name, scope="col", class_="num" if i else None) for i, name in enumerate(names)]
     rows = []
     for name, given in systems.items():
         values = (len(given), statistics.fmean(given), statistics.median(given), min(given), max(given))
-        cells = [element("td", value_text(value), class_="num") for value in values]
+        cells = [element("td", value_text(round(value, decimals) + 0.0), class_="num") for value in values]
         rows.append(element("tr", element("th", element("i", class_=css[name]), name, scope="row"), *cells))
     return element(
         "div", element("table", element("thead", element("tr", *heads)), element("tbody", *rows)),

@@ -10,7 +10,7 @@ from html import escape
 from evaluation.report_data import Report
 
 VOID = {"img", "input", "meta", "link"}
-N_COLOURS = 6  # classes s0 to s5 of report.css
+N_COLOURS = 10  # classes s0 to s9 of report.css
 
 
 class Markup(str):

@@ -121,7 +121,7 @@ class _Column:
         self.metric, self.index = metric, index
         self.most = max(finite, default=0.0)
         self.best = None
-        if len(finite) > 1 and metric.higher_is_better is not None:
+        if len(set(finite)) > 1 and metric.higher_is_better is not None:  # of equal ones none is best
             self.best = (max if metric.higher_is_better else min)(finite)
 
 
@@ -130,7 +130,7 @@ def _system_row(row: SystemRow, columns: Sequence[_Column], colours: Colours) ->
     note = [element("small", row.note)] if row.note else []
     cells = [_cell(row, column) for column in columns]
     head = element("th", *mark, row.name, *note, scope="row")
-    return element("tr", head, *cells, class_="level" if row.is_reference else colours[row.name])
+    return element("tr", head, *cells, class_="level" if row.is_reference else f"s {colours[row.name]}")
 
 
 def _cell(row: SystemRow, column: _Column) -> Markup:

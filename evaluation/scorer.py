@@ -66,7 +66,7 @@ class Scorer:
         split: str = "",
         training: Collection[str] | None = None,
         meteor: Meteor | None = None,
-        timeout: float = 120.0,
+        timeout: float = 300.0,
     ) -> None:
         _check("metric", metrics, METRICS)
         _check("ids", [ids], ("robust", "official"))
@@ -190,9 +190,13 @@ class Scorer:
         if not sentences:
             not_run["statistics"] = "no video with a reference has a predicted sentence"
             return
-        metrics |= {f"submission_{name}": value for name, value in sentence_statistics(sentences).items()}
-        if None not in truth:
-            metrics |= {f"gt_stat_{name}": value for name, value in sentence_statistics(truth).items()}
+        said = {"submission": sentences} if None in truth else {"submission": sentences, "gt_stat": truth}
+        try:
+            counts = {kind: sentence_statistics(texts) for kind, texts in said.items()}
+        except EvaluationError as error:
+            not_run["statistics"] = str(error)
+            return
+        metrics |= {f"{kind}_{name}": value for kind, found in counts.items() for name, value in found.items()}
         metrics |= novelty(sentences, self._training)
 
     def _card(

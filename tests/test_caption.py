@@ -199,8 +199,8 @@ def test_a_url(captioner, place):
         url = f"http://127.0.0.1:{server.server_port}"
         assert name_of(f"{url}/a%20b/v0.mp4?x=1") == "v0.mp4"
         assert captioner(f"{url}/v0.mp4") == captioner(place / "videos" / "v0.mp4")
-        for missing in (f"{url}/none.mp4", f"{url}/broken.mp4", "http://127.0.0.1:9/v.mp4"):
-            with pytest.raises(CootmartError, match="not a video that can be read"):
+        for missing in (f"{url}/none.mp4", f"{url}/broken.mp4", "http://127.0.0.1:9/v.mp4", url):
+            with pytest.raises(CootmartError, match=r"not a video that can be read.*address of a video file"):
                 probe(missing)
     finally:
         server.shutdown()
@@ -225,12 +225,66 @@ def test_decoding_runs_ahead_but_not_away(captioner, place, monkeypatch):
     assert max(lead) >= 2
 
 
+def test_a_folder_with_folders_and_odd_names(command, place, tmp_path, capsys):
+    """Outputs lie as the videos do; hidden files are none of them; a list of failures is kept."""
+    odd = ("a b.mp4", "deep/er/a b.mp4", "deep/é中 \"quoted\" 'x' 100% #1 ?y=1&z.MP4", "deep/two\nlines.mp4")
+    for name in (*odd, "deep/.hidden.mp4", ".git/v.mp4", "deep/notes.txt"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).symlink_to(place / "videos" / "v0.mp4")
+    (tmp_path / "in" / "deep" / "bad.mov").write_bytes(b"x")
+    words = [tmp_path / "in", "--count", 1, "--out", tmp_path / "out", "--format", "html", "srt"]
+    assert command(*words) == 2
+    written = {
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()
+    }
+    assert written == {f"{n[:-4]}.{k}" for n in odd for k in ("html", "srt")} | {"settings.json", "failures.json"}
+    failures = json.loads((tmp_path / "out" / "failures.json").read_text("utf-8"))
+    assert list(failures) == [str(tmp_path / "in" / "deep" / "bad.mov")]
+    (tmp_path / "in" / "deep" / "bad.mov").unlink()
+    assert command(*words, "--resume") == 0
+    assert not (tmp_path / "out" / "failures.json").exists()
+    capsys.readouterr()
+    assert command(tmp_path / "in") == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 4
+    assert shown[0].startswith("a b.mp4: ")
+    assert any(line.startswith("deep/two lines.mp4: ") for line in shown)
+
+
+def test_segments_by_name_need_names_that_differ(command, place, tmp_path, capsys):
+    for name in ("x/v0.mp4", "y/v0.mp4"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True)
+        (tmp_path / "in" / name).symlink_to(place / "videos" / "v0.mp4")
+    (tmp_path / "segments").mkdir()
+    assert command(tmp_path / "in", "--segments", tmp_path / "segments") == 2
+    assert "x/v0.mp4 and y/v0.mp4 would get the same segments" in capsys.readouterr().err
+
+
+def test_captions_do_not_replace_the_lists_beside_them(command, place, tmp_path, capsys):
+    for name in ("settings.mp4", "v.mp4"):
+        (tmp_path / name).symlink_to(place / "videos" / "v0.mp4")
+    words = [tmp_path / "settings.mp4", tmp_path / "v.mp4", "--count", 1, "--out", tmp_path / "out"]
+    assert command(*words, "--format", "json") == 2
+    assert "settings.mp4: its captions would replace" in capsys.readouterr().err
+    assert command(*words, "--format", "srt") == 0
+
+
+def test_a_file_url_and_what_is_none(captioner, place, tmp_path):
+    video = tmp_path / "a b#1.mp4"
+    video.symlink_to(place / "videos" / "v0.mp4")
+    assert find_all([video.as_uri()]) == {video: "a b#1.mp4"}
+    assert captioner(video.as_uri(), count=1).sentences == captioner(video, count=1).sentences
+    with pytest.raises(CootmartError, match=r"no such file; check the spelling .*a URL starts with https://"):
+        probe("example.com/v.mp4")
+
+
 def test_names_of_outputs(tmp_path):
     a, b, c = (Path(p) for p in ("x/a.mp4", "x/b.mp4", "x/a.mkv"))
-    assert list(output_names([a, b, "http://h/c.mp4?q"]).values()) == ["a", "b", "c"]
-    assert list(output_names([a, c]).values()) == ["a.mp4", "a.mkv"]
+    url = "http://h/c.mp4?q"
+    assert list(output_names(find_all([a, b, url])).values()) == ["a", "b", "c"]
+    assert list(output_names(find_all([a, c])).values()) == ["a.mp4", "a.mkv"]
     for videos in ([a, Path("y/a.mp4")], ["http://h/"]):
         with pytest.raises(CootmartError):
-            output_names(videos)
+            output_names(find_all(videos))
     with pytest.raises(CootmartError, match="no video file in this folder"):
         find_all([tmp_path])

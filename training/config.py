@@ -24,7 +24,8 @@ def from_dict(cls: type[C], values: Mapping[str, Any], where: str = "configurati
     """Build dataclass ``cls`` (nested ones too) from a mapping.
 
     Raises:
-        CootmartError: unknown key, or a value of the wrong type; ``where`` names the source in the message.
+        CootmartError: unknown key, a value of the wrong type, or one that the class refuses (`require`);
+            ``where`` names the source in the message.
     """
     if not isinstance(values, Mapping):
         raise CootmartError(f"{where}: found {type(values).__name__} {values!r}, expected a mapping of options")
@@ -33,7 +34,11 @@ def from_dict(cls: type[C], values: Mapping[str, Any], where: str = "configurati
     for key in values:
         if key not in known:
             raise CootmartError(f"{where}: unknown option {key!r}{_nearest(key, known)}")
-    return cls(**{key: _convert(types[key], value, f"{where}: {key}") for key, value in values.items()})
+    converted = {key: _convert(types[key], value, f"{where}: {key}") for key, value in values.items()}
+    try:
+        return cls(**converted)
+    except CootmartError as error:
+        raise CootmartError(f"{where.partition(': ')[0]}: {error}") from None  # it names the group itself
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
@@ -64,6 +69,18 @@ def _nearest(key: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
 
 
+def require(group: object, where: str, name: str, holds: bool, expected: str) -> None:
+    """For ``__post_init__`` of the options ``group`` called ``where``: raise `CootmartError` unless ``holds``."""
+    if not holds:
+        raise CootmartError(f"{where}.{name}: found {getattr(group, name)!r}, expected {expected}")
+
+
+def at_least(group: object, where: str, least: float, *names: str) -> None:
+    """`require` that each of the options ``names`` is ``least`` or more."""
+    for name in names:
+        require(group, where, name, getattr(group, name) >= least, f"{least} or more")
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Nested dictionary of a configuration, for YAML and JSON."""
     values = dataclasses.asdict(config)
@@ -92,17 +109,28 @@ def read_yaml(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]
 
     ``base: other.yaml``, relative to the file that says it, starts from the options of another file.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise CootmartError(f"{path}: no such configuration file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CootmartError(f"{path}: not a YAML file ({error})") from None
-    if isinstance(values, dict) and "base" in values:
-        values = merge(read_yaml(Path(path).parent / values.pop("base")), values)
+    values = _with_base(Path(path), ())
     for override in overrides:
         _apply(values, override)
     return values
+
+
+def _with_base(path: Path, users: tuple[Path, ...]) -> dict[str, Any]:
+    """The mapping in ``path`` on top of its base; ``users`` are the files that start from this one."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise CootmartError(f"{path}: no such configuration file") from None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CootmartError(f"{path}: not a YAML file ({error})") from None
+    if not isinstance(values, dict):
+        raise CootmartError(f"{path}: found a {type(values).__name__}, expected a mapping of options")
+    if "base" not in values:
+        return values
+    base = path.parent / str(values.pop("base"))
+    if (here := path.resolve()) in users:
+        raise CootmartError(f"{path}: base: {base.name} starts from this file again; expected a chain that ends")
+    return merge(_with_base(base, (*users, here)), values)
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,7 +151,10 @@ def _apply(values: dict, override: str) -> None:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
             raise CootmartError(f"override {override!r}: {parent!r} is a value, not a group of options")
-    values[last] = yaml.safe_load(text)
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise CootmartError(f"override {override!r}: {text!r} is no YAML value ({error})") from None
 
 
 def save(config: Any, path: str | Path) -> None:

@@ -7,6 +7,7 @@ and ``metrics.jsonl`` with one line an epoch.
 from __future__ import annotations
 
 import json
+import pickle
 import random
 import time
 from collections.abc import Iterable
@@ -20,10 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from training import parallel
+from training.config import at_least, require
 from training.ema import ExponentialMovingAverage
 from training.errors import CootmartError
 from training.files import atomic_path
-from training.memory import keep_freed_memory
+from training.memory import give_back_excess, keep_freed_memory
 from training.parallel import pick_device as pick_device
 from training.progress import Progress
 from training.schedule import Schedule
@@ -51,6 +53,11 @@ class LoopConfig:
     """compute in bfloat16 where that is safe"""
     seed: int = 0
     """seed of initialisation, batch order, sampling and dropout"""
+
+    def __post_init__(self) -> None:
+        at_least(self, "loop", 1, "epochs", "validate_every", "patience")
+        at_least(self, "loop", 0, "validate_from", "clip_gradient", "seed")
+        require(self, "loop", "ema_decay", 0 <= self.ema_decay < 1, "0 or more, below 1")
 
 
 class Stage(Protocol):
@@ -122,7 +129,7 @@ def fit(stage: Stage, config: LoopConfig, run: Path, resume: bool = False) -> li
     total = config.epochs * stage.steps_per_epoch()
     with Progress(stage.title, total, shown=parallel.rank() == 0) as bar:
         bar.advance(at.epoch * stage.steps_per_epoch())
-        while at.epoch < config.epochs and at.epoch - 1 - max(at.best_epoch, 0) < config.patience:
+        while at.epoch < config.epochs and not _has_stalled(at, config):
             started = time.monotonic()
             record = {"epoch": at.epoch, **_train_epoch(stage, config, ema, at, bar)}
             record["train_seconds"] = time.monotonic() - started
@@ -135,6 +142,11 @@ def fit(stage: Stage, config: LoopConfig, run: Path, resume: bool = False) -> li
             _save_last(run, stage, ema, at, history)
             bar.advance(0, _describe(record))
     return history
+
+
+def _has_stalled(at: Progression, config: LoopConfig) -> bool:
+    """Whether ``patience`` epochs have gone by since the best one; never before the first validation."""
+    return at.best_epoch >= 0 and at.epoch - 1 - at.best_epoch >= config.patience
 
 
 def _start_together(stage: Stage, config: LoopConfig) -> None:
@@ -165,6 +177,8 @@ def _train_epoch(stage: Stage, config: LoopConfig, ema, at: Progression, bar: Pr
         for name, value in {"loss": loss, **parts}.items():
             sums[name] = sums.get(name, 0) + value.detach()  # no .item(): that would wait for the device
         at.step += 1
+        if at.step % 4 == 0:
+            give_back_excess()
         bar.advance()
     means = {f"train_{name}": float(value) / stage.steps_per_epoch() for name, value in sums.items()}
     if not np.isfinite(means["train_loss"]):
@@ -222,20 +236,37 @@ def _save_last(run: Path, stage: Stage, ema, at: Progression, history: list[dict
         beside.write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
 
 
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict) -> None:
+    for own, saved in zip(optimizer.param_groups, state["param_groups"], strict=True):
+        if missing := own.keys() - saved.keys():
+            raise ValueError(f"its optimiser is another one, without {min(missing)}")
+    optimizer.load_state_dict(state)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def _load_last(run: Path, stage: Stage, ema) -> tuple[Progression, list[dict]]:
     path = run / "last" / "state.pt"
     if not path.exists():
         raise CootmartError(f"{path}: nothing to resume; start without --resume")
     device = next(stage.model.parameters()).device
-    state = torch.load(path, map_location=device, weights_only=True)
-    stage.model.load_state_dict(state["model"])
-    stage.optimizer.load_state_dict(state["optimizer"])
-    stage.schedule.load_state_dict(state["schedule"])
-    if ema:
-        ema.load_state_dict(state["ema"])
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        stage.model.load_state_dict(state["model"])
+        _load_optimizer(stage.optimizer, state["optimizer"])
+        stage.schedule.load_state_dict(state["schedule"])
+        if ema:
+            ema.load_state_dict(state["ema"])
+    except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        raise CootmartError(
+            f"{path}: does not fit this configuration, or is damaged ({_first_line(error)}); resume with the "
+            "configuration that the run was started with, or start without --resume"
+        ) from None
     if len(state["random"]) != parallel.world_size():
         raise CootmartError(f"{path}: written by {len(state['random'])} processes; resume with as many")
     torch.set_rng_state(state["random"][parallel.rank()].cpu())
-    if "random_cuda" in state:
+    if "random_cuda" in state and torch.cuda.is_available():  # a run may go on where there is no GPU
         torch.cuda.set_rng_state(state["random_cuda"][parallel.rank()].cpu())
     return Progression(**state["progress"]), state["history"]

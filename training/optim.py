@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from training.config import at_least, require
 from training.errors import CootmartError
 
 
@@ -32,6 +33,11 @@ class OptimizerConfig:
     """added to the root of the second moment"""
     weight_decay: float = 0.0
     """weight decay of the decayed parameters"""
+
+    def __post_init__(self) -> None:
+        at_least(self, "optimizer", 0, "lr", "eps", "weight_decay")
+        for name in ("beta1", "beta2"):
+            require(self, "optimizer", name, 0 <= getattr(self, name) < 1, "0 or more, below 1")
 
 
 class _Adaptive(torch.optim.Optimizer):

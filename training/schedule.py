@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from training.config import at_least, require
+
 
 class Schedule(Protocol):
     """What the training loop asks of a schedule."""
@@ -34,6 +36,10 @@ class PlateauConfig:
     """epochs of linear warm-up"""
     warmup: str = "epoch"
     """warm up once an `epoch` or every `step`"""
+
+    def __post_init__(self) -> None:
+        at_least(self, "schedule", 0, "factor", "patience", "cooldown", "warmup_epochs")
+        require(self, "schedule", "warmup", self.warmup in ("epoch", "step"), "epoch or step")
 
 
 class Plateau:

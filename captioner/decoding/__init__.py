@@ -16,6 +16,7 @@ from captioner.decoding.beam import beam_search
 from captioner.decoding.filters import build_filters
 from captioner.decoding.greedy import most_probable, one_by_one
 from captioner.decoding.sampling import Sampler
+from captioner.decoding.weights import ready_for_few_rows
 from captioner.models import Captioner
 from captioner.models.cache import select_rows
 from captioner.vocabulary import BOS, EOS
@@ -42,6 +43,11 @@ def write_steps(model: Captioner, batch: Batch, options: DecodingOptions) -> Ite
         For every row of the next sentences of ``batch`` its word ids, and behind them, with beam search or sampling, up
         to ``n_best`` - 1 other ways to say it. A model without recurrence writes all sentences in one step.
     """
+    with ready_for_few_rows(model):
+        yield from _write_steps(model, batch, options)
+
+
+def _write_steps(model: Captioner, batch: Batch, options: DecodingOptions) -> Iterator[list[list[list[int]]]]:
     sampler = Sampler(options.temperature, options.top_p, options.seed, batch.video.device)
     history: list[list[int]] = [[] for _ in batch.names]
     memory = None

@@ -48,19 +48,22 @@ class Beams:
         """The sentence of each of the B K rows."""
         return [sentence for sentence in self.sentences for _ in range(self.size)]
 
-    def advance(self, log_probs: Tensor) -> Tensor:
+    def advance(self, log_probs: Tensor, killed: Sequence[bool] = ()) -> Tensor:
         """Append the best words.
 
         Args:
             log_probs: (B K, V) of the next word.
+            killed: of each of the B K rows, whether its hypothesis may not win; none by default.
 
         Returns:
             (B' K,) rows that the hypotheses of the sentences still running continue.
         """
         n_words = log_probs.shape[1]
         penalty = self._penalty(self.text.shape[1] + 1)
-        total = (log_probs + self.log_probs.view(-1, 1)).view(len(self.sentences), -1)  # (B, K V)
-        scores, places = (total / penalty).topk(self.size)  # (B, K)
+        total = log_probs + self.log_probs.view(-1, 1)  # (B K, V)
+        if any(killed):  # in the place of the sum, so that one that died early ranks with one that died late
+            total[torch.tensor(killed, device=total.device)] = KILLED
+        scores, places = (total.view(len(self.sentences), -1) / penalty).topk(self.size)  # (B, K)
         self.log_probs = scores * penalty
         first = torch.arange(len(scores), device=scores.device)[:, None] * self.size
         rows = (first + places // n_words).flatten()
@@ -125,9 +128,8 @@ def beam_search(
     while beams.sentences:
         scores = model.step(state, beams.text[:, -1]).float()
         log_probs = _restricted(scores, filters, beams)
-        if options.kill_repeating_paths and options.no_repeat_ngram:
-            log_probs[_repeating(beams.text, options.no_repeat_ngram)] = KILLED
-        rows = beams.advance(log_probs)
+        kills = options.kill_repeating_paths and options.no_repeat_ngram
+        rows = beams.advance(log_probs, _repeating(beams.text, options.no_repeat_ngram) if kills else ())
         if len(rows):
             state = state.select(rows)
     return beams.best()

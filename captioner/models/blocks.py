@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from captioner.config import ModelConfig
 from captioner.models.cache import KeyValueCache
-from captioner.models.packing import Packing
+from captioner.models.packing import Packing, pick
 from training.dropout import Dropout, attention
+from training.linear import Linear, linear
 
 
 def sinusoids(length: int, size: int) -> Tensor:
@@ -32,7 +33,7 @@ def projection(n_in: int, config: ModelConfig) -> nn.Sequential:
     return nn.Sequential(
         nn.LayerNorm(n_in, eps=config.layer_norm_eps),
         Dropout(config.hidden_dropout),
-        nn.Linear(n_in, config.hidden_size),
+        Linear(n_in, config.hidden_size),
         nn.ReLU(),
         layer_norm(config),
     )
@@ -44,7 +45,7 @@ def joint_linear(x: Tensor, *layers: nn.Linear) -> Tensor:
     It copies the weights, so it is for many rows; for the few rows of a decoding step the layers one by one are faster.
     """
     weight = torch.cat([layer.weight for layer in layers])
-    return F.linear(x, weight, torch.cat([layer.bias for layer in layers]))
+    return linear(x, weight, torch.cat([layer.bias for layer in layers]))
 
 
 def split_heads(x: Tensor, n_heads: int) -> Tensor:
@@ -63,9 +64,9 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.n_heads, self.dropout = config.n_heads, config.attention_dropout
-        self.query = nn.Linear(config.hidden_size, config.hidden_size)
-        self.key = nn.Linear(config.hidden_size, config.hidden_size)
-        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.query = Linear(config.hidden_size, config.hidden_size)
+        self.key = Linear(config.hidden_size, config.hidden_size)
+        self.value = Linear(config.hidden_size, config.hidden_size)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """Merge values of projected inputs.
@@ -102,7 +103,7 @@ class Output(nn.Module):
 
     def __init__(self, n_in: int, config: ModelConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(n_in, config.hidden_size)
+        self.dense = Linear(n_in, config.hidden_size)
         self.LayerNorm = layer_norm(config)
         self.dropout = Dropout(config.hidden_dropout)
 
@@ -118,12 +119,12 @@ class AttentionBlock(nn.Module):
         self.self = Attention(config)
         self.output = Output(config.hidden_size, config)
 
-    def forward(self, x: Tensor, packing: Packing, mask: Tensor) -> Tensor:
-        """Packed rows (P, D) to packed rows; mask broadcastable to (T, H, L, L)."""
+    def forward(self, x: Tensor, packing: Packing, mask: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Packed rows (P, D) to packed rows, all or only ``wanted`` (K,); mask broadcastable to (T, H, L, L)."""
         attention = self.self
         projected = packing.unpack(joint_linear(x, attention.query, attention.key, attention.value))
         query, key, value = (split_heads(part, attention.n_heads) for part in projected.chunk(3, dim=-1))
-        return self.output(packing.pack(attention.attend(query, key, value, mask)), x)
+        return self.output(*pick(wanted, packing.pack(attention.attend(query, key, value, mask)), x))
 
     def extend(self, x: Tensor, cache: KeyValueCache, mask: Tensor | None) -> Tensor:
         """The next positions x (R, n, D) of sequences whose earlier ones are in ``cache``."""
@@ -136,7 +137,7 @@ class Intermediate(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.dense = Linear(config.hidden_size, config.intermediate_size)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.gelu(self.dense(x))
@@ -148,15 +149,15 @@ class VocabularyHead(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.transform = nn.ModuleDict(
-            {"dense": nn.Linear(config.hidden_size, config.hidden_size), "LayerNorm": layer_norm(config)}
+            {"dense": Linear(config.hidden_size, config.hidden_size), "LayerNorm": layer_norm(config)}
         )
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.decoder = Linear(config.hidden_size, config.vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., D) -> (..., V)."""
         hidden = self.transform["LayerNorm"](F.gelu(self.transform["dense"](hidden)))
-        return F.linear(hidden, self.decoder.weight, self.bias)
+        return linear(hidden, self.decoder.weight, self.bias)
 
 
 @torch.no_grad()

@@ -50,7 +50,7 @@ class KeyValueCache(Rows):
         """A new cache with the given rows; only what has been stored is copied."""
         chosen = [x.new_empty(len(rows), *x.shape[1:]) for x in (self.key, self.value)]
         for new, old in zip(chosen, (self.key, self.value), strict=True):
-            new[:, :, : self.length] = old[:, :, : self.length].index_select(0, rows)
+            torch.index_select(old[:, :, : self.length], 0, rows, out=new[:, :, : self.length])
         return KeyValueCache(*chosen, self.length)
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

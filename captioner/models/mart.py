@@ -25,7 +25,9 @@ from captioner.models.blocks import (
 )
 from captioner.models.cache import KeyValueCache, Rows
 from captioner.models.joint import JointCaptioner, JointInput, JointState
+from captioner.models.packing import pick
 from training.dropout import Dropout
+from training.linear import Linear
 
 
 class MemoryInitializer(nn.Module):
@@ -35,7 +37,7 @@ class MemoryInitializer(nn.Module):
         super().__init__()
         self.init_memory_bias = nn.Parameter(torch.randn(1, config.n_memory_cells, 1))
         self.init_memory_fc = nn.Sequential(
-            nn.Linear(config.hidden_size, config.hidden_size),
+            Linear(config.hidden_size, config.hidden_size),
             nn.LayerNorm(config.hidden_size, eps=1e-12),
             Dropout(config.memory_dropout),
         )
@@ -57,10 +59,10 @@ class MemoryUpdater(nn.Module):
         super().__init__()
         size = config.hidden_size
         self.memory_update_attention = Attention(config)
-        self.mc = nn.Linear(size, size, bias=False)
-        self.sc = nn.Linear(size, size)
-        self.mz = nn.Linear(size, size, bias=False)
-        self.sz = nn.Linear(size, size)
+        self.mc = Linear(size, size, bias=False)
+        self.sc = Linear(size, size)
+        self.mz = Linear(size, size, bias=False)
+        self.sz = Linear(size, size)
 
     def forward(self, memory: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         """Memory (R, M, D) after sentences with ``key`` and ``value`` (R, H, L, D/H), mask (R, 1, 1, L)."""
@@ -108,11 +110,16 @@ class Layer(nn.Module):
         self.memory_initializer = MemoryInitializer(config)
         self.memory_updater = MemoryUpdater(config)
         self.memory_augmented_attention = Attention(config)
-        self.memory_projection = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.memory_projection = Linear(config.intermediate_size, config.hidden_size)
         self.output = Output(config.hidden_size, config)
 
     def forward(
-        self, x: Tensor, joint: JointInput, steps: tuple[slice, ...], memory: Tensor | None
+        self,
+        x: Tensor,
+        joint: JointInput,
+        steps: tuple[slice, ...],
+        memory: Tensor | None,
+        wanted: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """All sentences of all steps.
 
@@ -120,9 +127,10 @@ class Layer(nn.Module):
             x: (P, D) packed.
             steps: rows of each sentence step; later steps continue the first videos of earlier ones.
             memory: (B, M, D) before the first step, None to initialise it from the video.
+            wanted: (K,) rows of x whose output is of use, None for all.
 
         Returns:
-            out (P, D) and the memory after each sentence (T, M, D).
+            out (P, D) or (K, D), and the memory after each sentence (T, M, D).
         """
         a = self.attention(x, joint.packing, joint.mask)
         h = self.hidden_intermediate(a)
@@ -133,8 +141,9 @@ class Layer(nn.Module):
         if memory is None:
             memory = self._first_memory(h, joint, steps[0])
         before, after = self._memories(memory, update_keys, joint.key_mask, steps)
-        r = self._attend_with_memory(before, query, key, value, joint.mask)
-        return self.output(self.memory_projection(joint.packing.pack(r)), a), after
+        r = joint.packing.pack(self._attend_with_memory(before, query, key, value, joint.mask))
+        r, a = pick(wanted, r, a)
+        return self.output(self.memory_projection(r), a), after
 
     def _first_memory(self, h: Tensor, joint: JointInput, rows: slice) -> Tensor:
         hidden = joint.packing.unpack(h)[rows, : joint.n_video]
@@ -201,12 +210,17 @@ class Encoder(nn.Module):
         self.layer = nn.ModuleList(Layer(config) for _ in range(config.n_layers))
 
     def forward(
-        self, x: Tensor, joint: JointInput, steps: tuple[slice, ...], memory: list[Tensor] | None
+        self,
+        x: Tensor,
+        joint: JointInput,
+        steps: tuple[slice, ...],
+        memory: list[Tensor] | None,
+        wanted: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
-        """Hidden states (P, D), and for each layer the memory (T, M, D) after each sentence."""
-        after = []
+        """Hidden states (P, D) or those ``wanted`` (K,), and of each layer the memory (T, M, D) after each sentence."""
+        after, last = [], self.layer[-1]
         for layer, before in zip(self.layer, memory or [None] * len(self.layer), strict=True):
-            x, new = layer(x, joint, steps, before)
+            x, new = layer(x, joint, steps, before, wanted if layer is last else None)
             after.append(new)
         return x, after
 
@@ -237,8 +251,7 @@ class Mart(JointCaptioner):
 
     def label_hidden(self, batch: Batch) -> Tensor:
         x, joint = self.embed(batch)
-        hidden, _ = self.encoder(x, joint, batch.step_rows, None)
-        return hidden[self.label_rows(batch, joint.packing)]
+        return self.encoder(x, joint, batch.step_rows, None, self.label_rows(batch, joint.packing))[0]
 
     def remember(
         self,

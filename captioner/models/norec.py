@@ -23,9 +23,9 @@ class Layer(nn.Module):
         self.hidden_intermediate = Intermediate(config)
         self.output = Output(config.intermediate_size, config)
 
-    def forward(self, x: Tensor, packing: Packing, mask: Tensor) -> Tensor:
-        """(P, D) -> (P, D)."""
-        return self._feed_forward(self.attention(x, packing, mask))
+    def forward(self, x: Tensor, packing: Packing, mask: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """(P, D) -> (P, D), or only the rows ``wanted`` (K,) of it."""
+        return self._feed_forward(self.attention(x, packing, mask, wanted))
 
     def extend(self, x: Tensor, cache: KeyValueCache, mask: Tensor | None) -> Tensor:
         """The next positions (R, n, D) behind those in ``cache``."""
@@ -43,10 +43,12 @@ class Encoder(nn.Module):
         self.n_heads = config.n_heads
         self.layer = nn.ModuleList(Layer(config) for _ in range(config.n_layers))
 
-    def forward(self, x: Tensor, joint: JointInput) -> Tensor:
-        for layer in self.layer:
+    def forward(self, x: Tensor, joint: JointInput, wanted: Tensor | None = None) -> Tensor:
+        """Hidden states of all rows (P, D), or of those ``wanted`` (K,)."""
+        *first, last = self.layer
+        for layer in first:
             x = layer(x, joint.packing, joint.mask)
-        return x
+        return last(x, joint.packing, joint.mask, wanted)
 
     def begin(self, x: Tensor, real: Tensor | None, room: int, memory: Any) -> list[KeyValueCache]:
         """Caches of the layers after the video positions x (R, v + 2, D)."""
@@ -73,4 +75,4 @@ class NonRecurrentMart(JointCaptioner):
 
     def label_hidden(self, batch: Batch) -> Tensor:
         x, joint = self.embed(batch)
-        return self.encoder(x, joint)[self.label_rows(batch, joint.packing)]
+        return self.encoder(x, joint, self.label_rows(batch, joint.packing))

@@ -31,3 +31,8 @@ class Packing:
     def find(self, places: Tensor) -> Tensor:
         """Rows (K,) of packed matrices for ``places`` (K,) in the flattened (T, L)."""
         return places if self.rows is None else torch.searchsorted(self.rows, places)
+
+
+def pick(rows: Tensor | None, *packed: Tensor) -> tuple[Tensor, ...]:
+    """Only ``rows`` (K,) of packed matrices (P, D); all of them when None."""
+    return packed if rows is None else tuple(x.index_select(0, rows) for x in packed)

@@ -21,6 +21,7 @@ from captioner.models.blocks import VocabularyHead, init_bert_weights, merge_hea
 from captioner.models.cache import KeyValueCache, Rows
 from captioner.models.embeddings import JointEmbeddings, video_ids
 from training.dropout import Dropout
+from training.linear import Linear, linear
 
 
 @dataclass
@@ -59,9 +60,9 @@ class RelativeAttention(nn.Module):
         super().__init__()
         size = config.hidden_size
         self.n_heads = config.n_heads
-        self.qkv_net = nn.Linear(size, 3 * size, bias=False)
-        self.o_net = nn.Linear(size, size, bias=False)
-        self.r_net = nn.Linear(size, size, bias=False)
+        self.qkv_net = Linear(size, 3 * size, bias=False)
+        self.o_net = Linear(size, size, bias=False)
+        self.r_net = Linear(size, size, bias=False)
         self.dropout = Dropout(config.hidden_dropout)
         self.layer_norm = nn.LayerNorm(size)
 
@@ -73,7 +74,7 @@ class RelativeAttention(nn.Module):
     def memory_keys(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (T, H, L, d) of a memory (T, L, D)."""
         size = memory.shape[-1]
-        key, value = F.linear(memory, self.qkv_net.weight[size:]).chunk(2, dim=-1)
+        key, value = linear(memory, self.qkv_net.weight[size:]).chunk(2, dim=-1)
         return split_heads(key, self.n_heads), split_heads(value, self.n_heads)
 
     def distances(self, positions: Tensor) -> Tensor:
@@ -94,7 +95,7 @@ class FeedForward(nn.Module):
         super().__init__()
         size, dropout = config.hidden_size, config.hidden_dropout
         self.CoreNet = nn.Sequential(
-            nn.Linear(size, size), nn.ReLU(), Dropout(dropout), nn.Linear(size, size), Dropout(dropout)
+            Linear(size, size), nn.ReLU(), Dropout(dropout), Linear(size, size), Dropout(dropout)
         )
         self.layer_norm = nn.LayerNorm(size)
 
@@ -110,18 +111,17 @@ class Layer(nn.Module):
         self.dec_attn = RelativeAttention(config)
         self.pos_ff = FeedForward(config)
 
-    def forward(
+    def attend(
         self, x: Tensor, memory: Tensor | None, positions: Tensor, mask: Tensor, biases: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """x (T, L, D) with memory (T, L, D) or None, positions (K, D), mask (T, 1, L, K)."""
+        """The half before `pos_ff`: x (T, L, D), memory (T, L, D) or None, positions (K, D), mask (T, 1, L, K)."""
         attention = self.dec_attn
         query, key, value = attention.project(x)
         if memory is not None:
             memory_key, memory_value = attention.memory_keys(memory)
             key, value = torch.cat([memory_key, key], dim=2), torch.cat([memory_value, value], dim=2)
         content, by_distance = self._scores(query, key, attention.distances(positions), biases)
-        y = attention.merge(content, relative_shift(by_distance, x.shape[1]), value, mask, x)
-        return self.pos_ff(y)
+        return attention.merge(content, relative_shift(by_distance, x.shape[1]), value, mask, x)
 
     def extend(
         self, x: Tensor, cache: KeyValueCache, distances: Tensor, mask: Tensor, biases: tuple, n_queries: int
@@ -198,13 +198,17 @@ class TransformerXL(Captioner):
         return self.decoder(hidden)
 
     def label_hidden(self, batch: Batch) -> Tensor:
-        hidden, _ = self.run(batch)
-        n_text = batch.text.shape[1]
+        n_text, length = batch.text.shape[1], self.config.max_v_len + self.config.max_t_len
         row, place = batch.label_rows // n_text, batch.label_rows % n_text
-        return hidden[row, self.config.max_v_len + place]
+        return self.run(batch, wanted=row * length + self.config.max_v_len + place)[0]
 
-    def run(self, batch: Batch, memory: SegmentMemory | None = None) -> tuple[Tensor, SegmentMemory]:
-        """Hidden states (T, L, D) of every position, and what the sentences leave for the next ones."""
+    def run(
+        self, batch: Batch, memory: SegmentMemory | None = None, wanted: Tensor | None = None
+    ) -> tuple[Tensor, SegmentMemory]:
+        """Hidden states (T, L, D) of every position, and what the sentences leave for the next ones.
+
+        With ``wanted``, places (K,) in the flattened (T, L), only their hidden states (K, D).
+        """
         x, real = self._embed(batch)
         first = slice(0, 0 if memory else batch.step_sizes[0])  # sentences without a memory
         previous = _previous_rows(batch.step_sizes, x.device)
@@ -219,13 +223,16 @@ class TransformerXL(Captioner):
             parts = []
             if first.stop:
                 args = positions[length:], own[first][:, None], self.encoder.biases
-                parts.append(layer(x[first], None, *args))
+                parts.append(layer.attend(x[first], None, *args))
             if first.stop < len(x):
                 kept = memory.inputs[i] if memory else x[previous]
                 kept = kept if self.config.model == "xlgrad" else kept.detach()
                 args = positions, with_memory[:, None], self.encoder.biases
-                parts.append(layer(x[first.stop :], kept, *args))
+                parts.append(layer.attend(x[first.stop :], kept, *args))
             x = torch.cat(parts)
+            if wanted is not None and i == len(self.encoder.layers) - 1:
+                x = x.flatten(0, 1).index_select(0, wanted)
+            x = layer.pos_ff(x)
         return self.encoder.drop(x), SegmentMemory(inputs, real)
 
     def _embed(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,9 @@ from captioner.config import ModelConfig
 from captioner.models.base import Captioner
 from captioner.models.blocks import merge_heads, sinusoids, split_heads
 from captioner.models.cache import KeyValueCache, Rows
+from captioner.models.packing import Packing
 from training.dropout import Dropout, attention
+from training.linear import Linear
 
 
 class LayerNorm(nn.Module):
@@ -31,7 +33,8 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         centred = x - x.mean(dim=-1, keepdim=True)
-        return self.gamma * centred / (x.std(dim=-1, keepdim=True) + 1e-6) + self.beta
+        std = torch.linalg.vector_norm(centred, dim=-1, keepdim=True) / (x.shape[-1] - 1) ** 0.5  # faster than x.std
+        return torch.addcmul(self.beta, self.gamma, centred / (std + 1e-6))
 
 
 class MultiHead(nn.Module):
@@ -41,18 +44,19 @@ class MultiHead(nn.Module):
         super().__init__()
         size = config.hidden_size
         self.n_heads, self.dropout, self.scale = config.n_heads, config.attention_dropout, size**-0.5
-        self.wq, self.wk, self.wv, self.wo = (nn.Linear(size, size, bias=False) for _ in range(4))
+        self.wq, self.wk, self.wv, self.wo = (Linear(size, size, bias=False) for _ in range(4))
 
-    def keys(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (T, H, L, d) of x (T, L, D)."""
-        return split_heads(self.wk(x), self.n_heads), split_heads(self.wv(x), self.n_heads)
+    def keys(self, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
+        """Keys and values (T, H, L, d) of packed x (P, D)."""
+        key, value = packing.unpack(self.wk(x)), packing.unpack(self.wv(x))
+        return split_heads(key, self.n_heads), split_heads(value, self.n_heads)
 
-    def forward(self, x: Tensor, keys: tuple[Tensor, Tensor], causal: bool = False) -> Tensor:
-        """Attend from x (T, Lq, D) to keys and values (T, H, Lk, d)."""
-        query = split_heads(self.wq(x), self.n_heads)
+    def forward(self, x: Tensor, packing: Packing, keys: tuple[Tensor, Tensor], causal: bool = False) -> Tensor:
+        """Attend from packed x (P, D) to keys and values (T, H, Lk, d)."""
+        query = split_heads(packing.unpack(self.wq(x)), self.n_heads)
         dropout = self.dropout if self.training else 0.0
         out = attention(query, *keys, p=dropout, causal=causal, scale=self.scale)
-        return self.wo(merge_heads(out))
+        return self.wo(packing.pack(merge_heads(out)))
 
 
 class FeedForward(nn.Module):
@@ -60,8 +64,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.linear1 = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.linear2 = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.linear1 = Linear(config.hidden_size, config.intermediate_size)
+        self.linear2 = Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear2(F.relu(self.linear1(x)))
@@ -86,8 +90,9 @@ class EncoderLayer(nn.Module):
         self.selfattn = Residual(MultiHead(config), config)
         self.feedforward = Residual(FeedForward(config), config)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.feedforward(self.selfattn(x, self.selfattn.layer.keys(x)))
+    def forward(self, x: Tensor, packing: Packing) -> Tensor:
+        """(P, D) -> (P, D)."""
+        return self.feedforward(self.selfattn(x, packing, self.selfattn.layer.keys(x, packing)))
 
 
 class DecoderLayer(nn.Module):
@@ -97,15 +102,16 @@ class DecoderLayer(nn.Module):
         self.attention = Residual(MultiHead(config), config)
         self.feedforward = Residual(FeedForward(config), config)
 
-    def forward(self, x: Tensor, video: Tensor) -> Tensor:
-        """Text x (T, n, D) over the video states (T, v, D) of the encoder layer of the same depth."""
-        x = self.selfattn(x, self.selfattn.layer.keys(x), True)
-        return self.feedforward(self.attention(x, self.attention.layer.keys(video)))
+    def forward(self, x: Tensor, packing: Packing, video: tuple[Tensor, Tensor]) -> Tensor:
+        """Packed text (P, D) over keys and values (T, H, v, d) of the video."""
+        x = self.selfattn(x, packing, self.selfattn.layer.keys(x, packing), True)
+        return self.feedforward(self.attention(x, packing, video))
 
     def extend(self, x: Tensor, state: LayerState) -> Tensor:
-        """One more position (R, 1, D)."""
-        keys = state.text.append(*self.selfattn.layer.keys(x))
-        return self.feedforward(self.attention(self.selfattn(x, keys), state.video))
+        """One more position of R sentences (R, D)."""
+        packing = Packing(len(x), 1, None)
+        keys = state.text.append(*self.selfattn.layer.keys(x, packing))
+        return self.feedforward(self.attention(self.selfattn(x, packing, keys), packing, state.video))
 
 
 @dataclass
@@ -129,7 +135,7 @@ class Encoder(nn.Module):
         self.video_embeddings = nn.Sequential(
             LayerNorm(config.video_feature_size),
             Dropout(config.hidden_dropout),
-            nn.Linear(config.video_feature_size, config.hidden_size),
+            Linear(config.video_feature_size, config.hidden_size),
         )
         self.dropout = Dropout(config.hidden_dropout)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.n_layers))
@@ -137,13 +143,14 @@ class Encoder(nn.Module):
         self.register_buffer("position_table", table, persistent=False)
 
     def forward(self, video: Tensor, lengths: Tensor) -> list[Tensor]:
-        """(T, v, Dv) -> n_layers x (T, max_v_len, D)."""
+        """(T, v, Dv) -> n_layers x (T, max_v_len, D), padding included."""
         video = F.pad(video, (0, 0, 0, self.n_positions - video.shape[1]))
         real = length_mask(lengths, self.n_positions)[..., None].to(video.dtype)
         x = self.dropout(self.video_embeddings(video) + self.position_table) * real
+        packing = Packing(len(video), self.n_positions, None)
         states = []
         for layer in self.layers:
-            x = layer(x) * real
+            x = packing.unpack(layer(packing.pack(x), packing)) * real
             states.append(x)
         return states
 
@@ -153,23 +160,23 @@ class Decoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.n_heads = config.n_heads
         self.dropout = Dropout(config.hidden_dropout)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.n_layers))
-        self.out = nn.Linear(config.hidden_size, config.vocab_size)
+        self.out = Linear(config.hidden_size, config.vocab_size)
         table = sinusoids(config.max_t_len, config.hidden_size)
         self.register_buffer("position_table", table, persistent=False)
 
-    def embed(self, text: Tensor, start: int = 0) -> Tensor:
-        """(T, n) words from position ``start`` on -> (T, n, D)."""
+    def embed(self, words: Tensor, steps: Tensor | int) -> Tensor:
+        """P words (P,) at the positions ``steps``, (P,) or the same for all -> (P, D)."""
         weight = self.out.weight
-        x = F.embedding(text, weight) * math.sqrt(weight.shape[1])
-        return self.dropout(x + self.position_table[start : start + text.shape[1]])
+        x = F.embedding(words, weight) * math.sqrt(weight.shape[1])
+        return self.dropout(x + self.position_table[steps])
 
-    def forward(self, text: Tensor, video: list[Tensor]) -> Tensor:
-        x = self.embed(text)
-        for layer, states in zip(self.layers, video, strict=True):
-            x = layer(x, states)
+    def forward(self, words: Tensor, steps: Tensor, packing: Packing, video: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Packed words (P,) at positions (P,), and for each layer keys and values of the video -> (P, D)."""
+        x = self.embed(words, steps)
+        for layer, keys in zip(self.layers, video, strict=True):
+            x = layer(x, packing, keys)
         return x
 
 
@@ -185,23 +192,27 @@ class VanillaTransformer(Captioner):
         return self.decoder.out(hidden)
 
     def label_hidden(self, batch: Batch) -> Tensor:
-        video = self.encoder(batch.video, batch.video_lengths)
-        return self.decoder(batch.text, video).flatten(0, 1)[batch.label_rows]
+        packing = Packing(*batch.text.shape, batch.text_rows)
+        words, steps = batch.text.flatten()[batch.text_rows], batch.text_rows % packing.length
+        x = self.decoder(words, steps, packing, self.video_keys(batch.video, batch.video_lengths))
+        return x.index_select(0, packing.find(batch.label_rows))
+
+    def video_keys(self, video: Tensor, lengths: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """What each layer of the decoder sees of the clips: keys and values (T, H, v, d)."""
+        states = self.encoder(video, lengths)
+        packing = Packing(len(video), self.config.max_v_len, None)
+        pairs = zip(self.decoder.layers, states, strict=True)
+        return [layer.attention.layer.keys(packing.pack(x), packing) for layer, x in pairs]
 
     def begin(self, video: Tensor, lengths: Tensor, memory: Any) -> VanillaState:
-        states = self.encoder(video, lengths)
         room, n_heads = self.config.max_t_len, self.config.n_heads
-        pairs = zip(self.decoder.layers, states, strict=True)
-        return VanillaState(
-            [
-                LayerState(KeyValueCache.empty(len(x), n_heads, room, x), layer.attention.layer.keys(x))
-                for layer, x in pairs
-            ]
-        )
+        like = self.decoder.out.weight
+        keys = self.video_keys(video, lengths)
+        return VanillaState([LayerState(KeyValueCache.empty(len(video), n_heads, room, like), pair) for pair in keys])
 
     def step(self, state: VanillaState, words: Tensor) -> Tensor:
-        x = self.decoder.embed(words[:, None], state.length)
+        x = self.decoder.embed(words, state.length)
         state.length += 1
         for layer, kept in zip(self.decoder.layers, state.layers, strict=True):
             x = layer.extend(x, kept)
-        return self.scores(x[:, 0])
+        return self.scores(x)

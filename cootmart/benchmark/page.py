@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Mapping, Sequence
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,6 @@ import numpy as np
 
 import cootmart
 from cootmart.benchmark.rows import RanRow
-from cootmart.benchmark.suites import Prepared
 from cootmart.benchmark.workplace import Workplace
 from encoder.features.video import read_frames
 from evaluation.benchmark import BenchmarkTable
@@ -20,10 +21,12 @@ from evaluation.benchmark_report import build_report, pick_videos
 from evaluation.report import write_report
 from evaluation.report_curves import read_metrics
 from evaluation.report_data import Curve, Sample, SampleClip
+from training.errors import CootmartError
 from training.files import read_json
 
 FRAMES_A_CLIP = 4
-FPS = 4.0
+FPS, MAX_FRAMES = 4.0, 1000  # how densely a video is looked at, and at most how often
+MIN_SIDE = 126  # pixels
 CURVES = {"loss of training": "train_loss", "validation score": "val_score"}
 
 
@@ -33,7 +36,7 @@ def write_page(path: Path, table: BenchmarkTable, ran: Sequence[RanRow], work: W
     report = build_report(
         table,
         command=command,
-        samples=_samples(table.compare_with, ran, per_video, work.prepared),
+        samples=_samples(table.compare_with, ran, per_video, work),
         per_video=per_video,
         curves=_curves(ran),
         environment=_environment(ran),
@@ -47,13 +50,13 @@ def _cider(ran: RanRow) -> dict[str, float]:
     return dict(zip(run.videos, (100 * run.counts["CIDEr"][:, 0]).tolist(), strict=True))
 
 
-def _samples(main: str, ran: Sequence[RanRow], per_video: Mapping[str, Mapping], prepared: Prepared) -> list[Sample]:
+def _samples(main: str, ran: Sequence[RanRow], per_video: Mapping[str, Mapping], work: Workplace) -> list[Sample]:
     """The best, worst and some random videos of the row ``main``, with every row's sentences."""
     said = {r.row.name: read_json(next(iter(r.captions.values())))["results"] for r in ran if r.captions}
     if not said:
         return []
     main = main if main in said else next(iter(said))
-    told = [read_json(path) for path in prepared.sentences]
+    told = [read_json(path) for path in work.prepared.sentences]
     samples = []
     for video, tag in pick_videos(per_video[main]).items():
         if video not in said[main]:
@@ -61,12 +64,29 @@ def _samples(main: str, ran: Sequence[RanRow], per_video: Mapping[str, Mapping],
         order = [main, *(name for name in said if name != main)]
         scores = {name: per_video[name][video] for name in order}
         entries = {name: said[name][video] for name in order}
-        samples.append(Sample(video, _clips(video, main, entries, told, prepared), scores, tag))
+        frames = _frames(video, max(entry["timestamp"][1] for entry in entries[main]), work)
+        samples.append(Sample(video, _clips(video, main, entries, told, frames), scores, tag))
     return samples
 
 
-def _clips(video: str, main: str, entries: Mapping[str, list[dict]], told: Sequence, prepared: Prepared) -> list:
-    frames = list(read_frames(prepared.video_file(video), FPS)) if prepared.video_file else []
+def _frames(video: str, seconds: float, work: Workplace) -> list[tuple[float, np.ndarray]]:
+    """(time in seconds, frame) of a video; none where no file of it is known or it cannot be read."""
+    own = work.prepared.video_file
+    path, size = (own(video), None) if own else (_found(video, work.test.videos), MIN_SIDE)
+    try:
+        return list(read_frames(path, min(FPS, MAX_FRAMES / max(seconds, 1.0)), size)) if path else []
+    except CootmartError as error:
+        print(f"no frames on the page: {error}", file=sys.stderr, flush=True)
+        return []
+
+
+def _found(video: str, folder: str) -> Path | None:
+    """The file of a video in ``folder``, with or without the ``v_`` before its name."""
+    names = dict.fromkeys([video, video.removeprefix("v_"), f"v_{video}"]) if folder else ()
+    return next((path for name in names for path in sorted(Path(folder).glob(f"{escape(name)}.*"))), None)
+
+
+def _clips(video: str, main: str, entries: Mapping[str, list[dict]], told: Sequence, frames: Sequence) -> list:
     clips = []
     for i, entry in enumerate(entries[main]):
         start, stop = entry["timestamp"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -53,9 +53,24 @@ def run_row(work: Workplace, name: str) -> RanRow:
             break
         captions |= {seed: written} if written else {}
         runs.append(done)
+        problem = problem or _not_run(done)
         scores = "  ".join(f"{m} {done.metrics[m]:.4g}" for m in work.suite.metrics if m in done.metrics)
         print(f"{name}, seed {seed}: {scores}", flush=True)
-    return RanRow(replace(known, runs=runs, problem=problem), folders, captions)
+    return RanRow(replace(known, runs=runs, problem=problem, warning=_missing(runs)), folders, captions)
+
+
+def _not_run(run: Run) -> str:
+    """Which metrics of a run are not there, and why."""
+    return "; ".join(f"{metric} did not run: {why}" for metric, why in run.card.get("not_run", {}).items())
+
+
+def _missing(runs: Sequence[Run]) -> str:
+    """What the scores of ``runs`` suffer from: test videos without captions."""
+    counts = [run.card["counts"] for run in runs]
+    most = max(counts, key=lambda count: count.get("missing", 0), default={})
+    if not most.get("missing"):
+        return ""
+    return f"{most['missing']} of {most['videos']} videos without captions, scored as empty"
 
 
 def _encoder_run(work: Workplace, name: str, row: RowConfig, seed: int) -> tuple[Run, Path, None]:
@@ -126,7 +141,7 @@ def _require_data(work: Workplace, row: RowConfig, config: CaptionerConfig, give
         each = bool(data.train_annotations and data.val_annotations)
         names += ["train_annotations", "val_annotations"] if each else ["meta"]
         names += ["val_references", "vocabulary", "glove"] + ([] if row.encoder else ["train_embeddings"])
-    require_files((data, names), (work.test, ("annotations", "references", "embeddings")))
+    require_files((data, names), (work.test, ("annotations", "references", "embeddings", "videos")))
 
 
 def _with_encoder(work: Workplace, name: str, row: RowConfig, config: CaptionerConfig) -> CaptionerConfig:

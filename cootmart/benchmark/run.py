@@ -86,6 +86,7 @@ def _results(table: BenchmarkTable, ran: list[RanRow]) -> dict[str, Any]:
         r.row.name: {
             "note": r.row.note,
             "problem": r.row.problem,
+            "warning": r.row.warning,
             "published": r.row.published,
             "runs": [{k: v for k, v in vars(run).items() if k not in ("counts", "videos")} for run in r.row.runs],
             "folders": {str(seed): str(folder) for seed, folder in r.folders.items()},

@@ -30,6 +30,8 @@ class TestConfig:
     """files of reference paragraphs"""
     embeddings: str = ""
     """embeddings file; by default what the suite's encoder gives, else the captioner's val_embeddings"""
+    videos: str = ""
+    """folder of the video files (`<video>.mp4` or any other ending), for frames on the page; by default none"""
 
 
 @dataclass(frozen=True)

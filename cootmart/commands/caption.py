@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from cootmart.pipeline import Captioner
 
 FORMATS = ("txt", "json", "srt", "vtt", "html")
-SETTINGS = "settings.json"
+SETTINGS, FAILURES = "settings.json", "failures.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to caption, with which model, split how, written where."""
     parser.add_argument(
-        "videos", nargs="*", metavar="VIDEO", help="video files, folders of them, or URLs: anything that FFmpeg reads"
+        "videos", nargs="*", metavar="VIDEO", help="video files, folders with them, or URLs: what FFmpeg reads"
     )
     parser.add_argument("--embeddings", type=Path, help="caption every video of this embeddings file instead")
     parser.add_argument("--model", type=Path, required=True, help="captioner's model folder, e.g. runs/demo/captioner")
@@ -93,41 +93,63 @@ def _caption_videos(args: argparse.Namespace, decoding: DecodingOptions | None) 
     from cootmart.pipeline import Captioner
     from training.progress import Progress
 
+    names = find_all(args.videos)
+    _require_segments_of_each(args.segments, names)
     captioner = None if args.ray else Captioner.from_pretrained(args.model)
-    videos = find_all(args.videos)
-    targets = _targets(args, videos)
+    videos, targets = list(names), _targets(args, names)
     todo = [v for v in videos if not (args.resume and all(path.exists() for path in targets[v].values()))]
     if len(todo) < len(videos):
         print(f"{len(videos) - len(todo)} of {len(videos)} videos are captioned already", file=sys.stderr)
     ask: dict[str, Any] = {"segments": args.segments, "count": args.count, "seconds": args.seconds}
     if captioner and args.out is None and args.format == ["txt"]:
-        return _print_as_written(captioner, todo, ask, decoding)
+        return _print_as_written(captioner, names, ask, decoding)
     if captioner:
         outcomes = caption_videos(captioner, todo, decoding, args.workers, **ask)
     else:
         from cootmart.batch_ray import caption_on_cluster
 
         outcomes = caption_on_cluster(args.model, todo, decoding, args.workers, **ask)
-    problems = []
+    problems: dict[str, str] = {}
     with Progress("captions", len(todo), shown=len(todo) > 1) as bar:
         for outcome in outcomes:
             if outcome.paragraph is None:
-                problems.append(outcome.problem)
+                problems[str(outcome.video)] = outcome.problem
+                _keep_failures(args, problems)
             else:
                 _write(outcome, targets[outcome.video], args.format)
             bar.advance()
-    return _report(problems, len(videos))
+    _keep_failures(args, problems)
+    return _report([*problems.values()], len(videos))
 
 
-def _print_as_written(captioner: Captioner, videos: list, ask: dict[str, Any], decoding: DecodingOptions | None) -> int:
-    """Every sentence as soon as there is one, a line a video."""
+def _require_segments_of_each(segments: str, names: dict[Any, str]) -> None:
+    """A folder of segments knows videos by their file names alone."""
+    from training.errors import CootmartError
+
+    if not Path(segments).is_dir():
+        return
+    seen: dict[str, str] = {}
+    for name in names.values():
+        stem = Path(name).stem
+        if seen.setdefault(stem, name) != name:
+            raise CootmartError(
+                f"{segments}: {seen[stem]} and {name} would get the same segments, those of {stem}; caption them one "
+                "after the other"
+            )
+
+
+def _print_as_written(
+    captioner: Captioner, names: dict[Any, str], ask: dict[str, Any], decoding: DecodingOptions | None
+) -> int:
+    """Every sentence as soon as there is one, a line a video; with its name in front where there are several."""
     from captioner.paragraph import alike, as_written
     from training.errors import CootmartError
 
     problems = []
-    for video in videos:
+    for video, name in names.items():
         try:
             watched = captioner.watch(video, **ask)
+            print(f"{_on_one_line(name)}: " * (len(names) > 1), end="")
             sentences = []
             for sentence in captioner.write(watched, decoding):
                 print(" " * bool(sentences) + as_written(sentence.text), end="", flush=True)
@@ -137,12 +159,17 @@ def _print_as_written(captioner: Captioner, videos: list, ask: dict[str, Any], d
             _warn(video, (*watched.warnings, same) if same else watched.warnings)
         except CootmartError as error:
             problems.append(str(error))
-    return _report(problems, len(videos))
+    return _report(problems, len(names))
+
+
+def _on_one_line(text: str) -> str:
+    """Line breaks in names of files would spoil lists of them."""
+    return " ".join(text.splitlines())
 
 
 def _report(problems: list[str], total: int) -> int:
     for problem in problems:
-        print(f"cootmart: error: {problem}", file=sys.stderr)
+        print(f"cootmart: error: {_on_one_line(problem)}", file=sys.stderr)
     if problems and total > 1:
         print(f"cootmart: {len(problems)} of {total} videos have no captions", file=sys.stderr)
     return 2 if problems else 0
@@ -153,8 +180,11 @@ def _warn(video: str | Path, warnings: tuple[str, ...]) -> None:
         print(f"cootmart: warning: {video}: {warning}", file=sys.stderr)
 
 
-def _targets(args: argparse.Namespace, videos: list) -> dict[Any, dict[str, Path]]:
-    """Which files to write for each video, by format; none where captions are printed."""
+def _targets(args: argparse.Namespace, videos: dict[Any, str]) -> dict[Any, dict[str, Path]]:
+    """Which files to write for each video, by format; none where captions are printed.
+
+    A folder gets the same folders in it as the one with the videos.
+    """
     from cootmart.batch import output_names
     from training.errors import CootmartError
 
@@ -163,9 +193,12 @@ def _targets(args: argparse.Namespace, videos: list) -> dict[Any, dict[str, Path
             raise CootmartError("caption: --resume and --format html need --out, a folder or a file")
         return {video: {} for video in videos}
     if len(videos) == 1 and len(args.format) == 1 and not args.out.is_dir():
-        return {videos[0]: {args.format[0]: args.out}}
+        return {next(iter(videos)): {args.format[0]: args.out}}
     _keep_settings(args)
     names = output_names(videos)
+    for video, name in names.items():
+        if f"{name}.json" in (SETTINGS, FAILURES) and "json" in args.format:
+            raise CootmartError(f"{video}: its captions would replace the list {name}.json of this command; rename it")
     return {v: {kind: args.out / f"{names[v]}.{kind}" for kind in args.format} for v in videos}
 
 
@@ -186,6 +219,18 @@ def _keep_settings(args: argparse.Namespace) -> None:
                 "write to another folder, or leave out --resume"
             )
     write_json(path, settings)
+
+
+def _keep_failures(args: argparse.Namespace, problems: dict[str, str]) -> None:
+    """What is wrong with which video, beside the captions of the others; no file where all is well."""
+    from training.files import write_json
+
+    if args.out is None or not (args.out / SETTINGS).exists():
+        return
+    if problems:
+        write_json(args.out / FAILURES, problems)
+    else:
+        (args.out / FAILURES).unlink(missing_ok=True)
 
 
 def _write(outcome: Outcome, targets: dict[str, Path], formats: list[str]) -> None:

@@ -31,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
     for seed in range(first.loop.seed, first.loop.seed + args.runs):
         settings = replace(first, loop=replace(first.loop, seed=seed))
         out = args.out if args.runs == 1 else args.out / f"seed{seed}"
-        best.append(_best(train(settings, out, args.resume)))
+        resume = args.resume and (args.runs == 1 or (out / "last" / "state.pt").exists())  # later seeds may not exist
+        best.append(_best(train(settings, out, resume)))
         if parallel.rank() == 0:
             print(f"model folder: {out}")
     if parallel.rank() == 0:

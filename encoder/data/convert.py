@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ def _expected_form(path: str | Path, form: str) -> Iterator[None]:
     """Inside the block, a missing or odd value means that the file is not of the expected form."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CootmartError(f"{path}: {type(error).__name__} {error}; expected the form {form}") from None
 
 
@@ -60,8 +61,8 @@ def _activitynet_video(name: str, split: str, entry: dict[str, Any]) -> Video:
 
 
 def _single_blanks(text: str) -> str:
-    """Runs of white space to one blank; one at the start stays, as in the published file."""
-    return " ".join(text.split()) if text[:1].strip() else " " + " ".join(text.split())
+    """Runs of white space to one blank; one at the start or at the end stays, as in the published file."""
+    return re.sub(r"\s+", " ", text)
 
 
 def from_csv(path: str | Path) -> list[Video]:

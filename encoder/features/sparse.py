@@ -6,8 +6,11 @@ others, decoding stops behind the last one asked for, and frames that no other f
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -57,7 +60,7 @@ def scan(packets: Iterator[av.Packet], usual: float) -> Packets | None:
     Args:
         usual: seconds that the last frame lasts where the file does not tell.
     """
-    stamps, keys, lengths, base = [], [], {}, 0.0
+    stamps, keys, latest, length, base = array("q"), array("q"), -math.inf, 0, Fraction(0)
     for packet in packets:
         if not packet.size:
             continue
@@ -65,13 +68,15 @@ def scan(packets: Iterator[av.Packet], usual: float) -> Packets | None:
             return None
         if packet.is_keyframe:
             keys.append(len(stamps))
-        lengths[packet.pts], base = packet.duration or 0, float(packet.time_base)
+        if packet.pts > latest:
+            latest, length, base = packet.pts, packet.duration or 0, packet.time_base
         stamps.append(packet.pts)
-    if not keys or keys[0] or len(lengths) < len(stamps):
-        return None
     pts = np.array(stamps, np.int64)
-    starts = (np.sort(pts) - pts.min()) * base
-    end = float(starts[-1]) + (lengths[int(pts.max())] * base or usual)
+    in_order = np.sort(pts)
+    if not keys or keys[0] or not np.diff(in_order).all():
+        return None
+    starts = (in_order - in_order[0]) * float(base)
+    end = float(starts[-1]) + (float(length * base) or usual)
     return Packets(pts, np.array(keys, np.int64), starts, end)
 
 

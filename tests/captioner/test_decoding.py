@@ -15,6 +15,7 @@ from captioner.decoding import generate, write_steps
 from captioner.decoding.beam import Beams, beam_search, length_penalty
 from captioner.decoding.filters import NoRepeatedNgrams, NoUnknown, completions
 from captioner.decoding.sampling import nucleus
+from captioner.decoding.weights import ready_for_few_rows
 from captioner.models.cache import select_rows
 from captioner.vocabulary import BOS, EOS, UNK
 from tests.captioner.tiny import MODELS, RECURRENT, tiny_batch, tiny_items, tiny_model
@@ -274,6 +275,20 @@ def test_ended_sentences_are_left_out_and_nothing_changes(monkeypatch):
     assert together == [generate(model, collate([item]))[0] for item in items]
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_are_given_back_and_can_be_trained(name):
+    model, batch = tiny_model(name), tiny_batch(2)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    places = {key: value.data_ptr() for key, value in model.named_parameters()}
+    with torch.inference_mode(), ready_for_few_rows(model), ready_for_few_rows(model):
+        moved = {key for key, value in model.named_parameters() if value.data_ptr() != places[key]}
+        inside = {key: value.clone() for key, value in model.state_dict().items()}
+    assert moved and all(torch.equal(before[key], inside[key]) for key in before)
+    assert {key: value.data_ptr() for key, value in model.named_parameters()} == places
+    model.loss(batch)[0].backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"strategy": "magic"}, {"beam_size": 0}, {"top_p": 0.0}, {"n_best": 3}, {"temperature": 0.0}, {"min_length": -1}],
@@ -281,3 +296,12 @@ def test_ended_sentences_are_left_out_and_nothing_changes(monkeypatch):
 def test_wrong_options_are_named(wrong):
     with pytest.raises(CootmartError, match=f"decoding.{next(iter(wrong))}"):
         DecodingOptions(**wrong)
+
+
+def test_a_killed_hypothesis_ranks_the_same_however_long_it_is_dead():
+    """As published: the score of a path with a repeated n-gram is set, not lowered again at each word."""
+    options = DecodingOptions(strategy="beam", beam_size=2, no_repeat_ngram=1, kill_repeating_paths=True)
+    beams = Beams(1, options, 9, torch.device("cpu"))
+    beams.log_probs[:] = torch.tensor([[-1e21, -3.0]])
+    beams.advance(torch.zeros(2, 8), [True, True])
+    assert beams.log_probs[0].tolist() == pytest.approx([-1e21, -1e21])

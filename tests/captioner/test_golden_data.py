@@ -51,9 +51,12 @@ def case(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     (folder / "annotations.json").write_text(json.dumps(info["annotations"]))
     s, vocabulary = case["settings"], vocabulary_of(info, tensors, folder)
+    source, annotations = features(info, tensors, case, folder), read_annotations(folder / "annotations.json")
+    if isinstance(source, VideoFeatures):  # as in training, videos without files are left out
+        annotations = [annotation for annotation in annotations if source.available(annotation)]
     dataset = CaptionDataset.build(
-        read_annotations(folder / "annotations.json"),
-        features(info, tensors, case, folder),
+        annotations,
+        source,
         vocabulary,
         s["max_t_len"],
         s["max_n_sen"],

@@ -10,7 +10,7 @@ import torch
 from captioner.decoding import DecodingOptions, generate
 from captioner.vocabulary import EOS, PAD
 from tests.captioner.golden_model import GoldenModel, variant
-from tests.golden_cases import cases
+from tests.golden_cases import DEFAULT, cases, golden_dir
 
 pytestmark = pytest.mark.golden
 MODELS = [p for p in cases("mart", "*.json") if "variant" in json.loads(p.read_text())]
@@ -60,7 +60,7 @@ def test_greedy_memories(case):
             torch.testing.assert_close(cells, ids[f"{step}mem{i}"], atol=1e-5, rtol=1e-5)
 
 
-BEAMS = [(p, i) for p in MODELS for i, b in enumerate(json.loads(p.read_text())["beam"]) if b["fixed"] == "ok"]
+BEAMS = [(p, i) for p in MODELS for i, b in enumerate(json.loads(p.read_text()).get("beam", [])) if b["fixed"] == "ok"]
 
 
 @pytest.mark.parametrize(("path", "index"), BEAMS, ids=lambda v: getattr(v, "stem", str(v)))
@@ -75,7 +75,7 @@ def test_beam(path, index):
         max_length=info["max_length"],
         length_penalty=info.get("lp", "none"),
         length_penalty_alpha=info.get("alpha", 0.0),
-        no_repeat_ngram=info.get("block_ngram_repeat", 0),
+        no_repeat_ngram=info.get("block_ngram_repeat") or 0,
         kill_repeating_paths=True,
     )
     found = generate(case.model, case.batch(filler=True), options)
@@ -83,4 +83,4 @@ def test_beam(path, index):
 
 
 def test_there_are_beams():
-    assert {variant(json.loads(p.read_text())) for p, _ in BEAMS} == {"mart"}
+    assert {variant(json.loads(p.read_text())) for p, _ in BEAMS} == {"mart"} or golden_dir("mart") != DEFAULT / "mart"

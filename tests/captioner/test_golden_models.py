@@ -17,7 +17,7 @@ from captioner.models.transformer_xl import relative_positions, relative_shift
 from captioner.models.vanilla import LayerNorm
 from captioner.official import load_official, our_names
 from tests.captioner.golden_model import GoldenModel, variant
-from tests.golden_cases import cases
+from tests.golden_cases import DEFAULT, cases, golden_dir
 from training.errors import CootmartError
 
 pytestmark = pytest.mark.golden
@@ -35,7 +35,8 @@ def case(request) -> GoldenModel:
 
 def test_there_is_a_case_of_every_model():
     found = {variant(json.loads(path.read_text())) for path in MODELS}
-    assert found == {"mart", "norec", "vanilla", "xl", "xlgrad", "untied"}
+    known = {"mart", "norec", "vanilla", "xl", "xlgrad", "untied"}
+    assert found == known if golden_dir("mart") == DEFAULT / "mart" else found <= known
 
 
 @torch.no_grad()
@@ -152,7 +153,8 @@ def test_primitives(path):
         elif kind == "relshift_in":
             x = t[name]
             close(relative_shift(x, len(x)), t[f"relshift_out_{sizes}"])
-    close(LayerNorm(16)(t["vanillaln_in"]).detach(), t["vanillaln_out"])
+    if "vanillaln_in" in t:
+        close(LayerNorm(t["vanillaln_in"].shape[-1])(t["vanillaln_in"]).detach(), t["vanillaln_out"])
 
 
 KEY_LISTS = cases("mart", "keys/*.json")

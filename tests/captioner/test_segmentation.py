@@ -87,14 +87,21 @@ def test_a_video_in_which_nothing_is_seen_is_one_segment():
     assert likeliest_segments(judged([], 12, sure=9.0), 6.0, LengthPrior(2.0, 0.5)) == [(0.0, 6.0)]
 
 
-def test_the_prior_has_the_mean_and_deviation_it_is_given():
-    prior, seconds = LengthPrior(12.0, 9.0), np.linspace(0.001, 400, 400_000)
-    density = np.exp(prior.log_density(seconds))
-    step = seconds[1] - seconds[0]
-    mean = (density * seconds).sum() * step
-    assert density.sum() * step == pytest.approx(1, abs=1e-3)
-    assert mean == pytest.approx(12, rel=1e-2)
-    assert np.sqrt((density * (seconds - mean) ** 2).sum() * step) == pytest.approx(9, rel=2e-2)
+def test_lengths_twice_and_half_the_mean_are_equally_strange():
+    prior = LengthPrior(12.0, 9.0)
+    usual, twice, half = prior.strangeness(np.array([12.0, 24.0, 6.0]))
+    assert usual == 0
+    assert twice == pytest.approx(half)
+    assert prior.strangeness(np.array([12.0 * np.exp(prior.sigma)]))[0] == pytest.approx(0.5)
+
+
+def test_segments_that_follow_each_other_are_not_joined():
+    """Judgements that are sure of the inside alone, and know little of where one segment gives way to the next."""
+    odds = np.zeros((60, 3), np.float32)
+    odds[:, 0] = 3.0
+    for edge in (20, 40):
+        odds[edge, 1] = odds[edge - 1, 2] = 1.2
+    assert likeliest_segments(odds, 60.0, LengthPrior(20.0, 15.0)) == [(0.0, 20.0), (20.0, 40.0), (40.0, 60.0)]
 
 
 @pytest.mark.parametrize(("mean", "deviation"), [(0, 1), (-1, 1), (1, -1), (float("nan"), 1)])

@@ -20,7 +20,24 @@ POOLERS = {
     "avg": "mean",
     "max": "max",
     "cls": "cls",
+    "first": "cls",
 }
+
+
+def loss_config(published: dict[str, float], cycle_consistency: float) -> LossConfig:
+    """Our loss options from the published ones."""
+    c = {name: float(value) for name, value in published.items()}
+    return LossConfig(
+        margin=c["margin"],
+        high=c["weight_high"],
+        low=c["weight_low"],
+        context=c["weight_context"],
+        high_cluster=c["weight_high_internal"],
+        low_cluster=c["weight_low_internal"],
+        # the published code gives the context cluster the weight of the low-level one
+        context_cluster=c["weight_low_internal"] if c["weight_context_internal"] else 0.0,
+        cycle_consistency=cycle_consistency,
+    )
 
 
 class GoldenModel:
@@ -39,7 +56,7 @@ class GoldenModel:
             text_dim=dims["text_feat"],
             hidden_size=dims["hidden"],
             heads=dims["heads"],
-            ff_size=dims["ff"],
+            ff_size=dims["ff"] or dims["hidden"],
             layers=net["selfatn_config"]["num_layers"],
             dropout=net["selfatn_config"]["dropout"],
             local_pooler=POOLERS[self.info["local_pool"]],
@@ -50,19 +67,7 @@ class GoldenModel:
         )
 
     def loss_config(self) -> LossConfig:
-        c = self.info["contrastive_cfg"]
-        # the published code gives the context cluster the weight of the low-level one
-        context_cluster = c["weight_low_internal"] if c["weight_context_internal"] else 0.0
-        return LossConfig(
-            margin=c["margin"],
-            high=c["weight_high"],
-            low=c["weight_low"],
-            context=c["weight_context"],
-            high_cluster=c["weight_high_internal"],
-            low_cluster=c["weight_low_internal"],
-            context_cluster=context_cluster,
-            cycle_consistency=self.info["cmc"]["weight"],
-        )
+        return loss_config(self.info["contrastive_cfg"], self.info["cmc"]["weight"])
 
     def networks(self, kind: str) -> dict[str, dict[str, torch.Tensor]]:
         """Tensors below ``kind/`` as {network: {official key: tensor}}."""

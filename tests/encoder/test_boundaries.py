@@ -46,6 +46,15 @@ def test_it_learns_where_segments_start_and_end():
     assert hits > 30  # of 40; about 4 by chance
 
 
+def test_features_that_say_nothing_are_no_evidence_against_a_start_or_an_end():
+    blind = [example(np.zeros((len(x), 8), np.float32), *rest) for x, *rest in videos(40)]
+    inside, start, end = learn_boundaries(blind, steps=150).log_odds(np.zeros((400, 8), np.float32))[50:-50].mean(0)
+    share = blind[0].labels[:, 0].mean()
+    assert inside == pytest.approx(np.log(share / (1 - share)), abs=0.6)
+    assert abs(start) < 0.5  # uncorrected: -2.3, a start in 11 frames
+    assert abs(end) < 0.5
+
+
 def test_the_same_seed_gives_the_same_network_and_leaves_torch_alone():
     examples = [example(*video) for video in videos(5)]
     torch.manual_seed(3)

@@ -55,6 +55,7 @@ def test_many_clips_and_a_stop_beyond_the_end_are_fine(tmp_path):
         (entry(start_sec=5), "stop_sec 4.5 lies before start_sec 5"),
         (entry(stop_sec=float("nan")), "expected seconds"),
         (entry(stop_sec=None), "stop_sec None, expected seconds"),
+        (entry(stop_sec=10**400), "expected seconds"),
         (entry(text="  "), "text: found '  ', expected a sentence"),
         (entry(text=None), "expected a sentence"),
         (entry(text="caf\ufffd"), "replacement character"),
@@ -135,10 +136,20 @@ def test_activitynet(tmp_path):
     }
     (found,) = from_activitynet(write(tmp_path / "val_1.json", entries))
     assert (found.key, found.data_key, found.split) == ("uqiMw7tQ1Cc_val_1", "uqiMw7tQ1Cc", "val_1")
-    assert found.segments == (Segment("A man.", 0.28, 55.15), Segment(" The coach", 13.0, 54.32))
+    assert found.segments == (Segment("A man.", 0.28, 55.15), Segment(" The coach ", 13.0, 54.32))
 
 
-@pytest.mark.parametrize("content", ["[]", '{"database": 3}', '{"v_a": {"duration": 1}}', "no json"])
+HUGE = f'{{"duration": 1{"0" * 400}, "timestamps": [], "sentences": [], "subset": "training", "annotations": []}}'
+FORMS = (
+    "[]",
+    '{"database": 3}',
+    '{"v_a": {"duration": 1}}',
+    "no json",
+    f'{{"database": {{"a": {HUGE}}}, "v_a": {HUGE}}}',
+)
+
+
+@pytest.mark.parametrize("content", FORMS, ids=range(len(FORMS)))
 def test_other_forms_are_refused(tmp_path, content):
     (tmp_path / "x.json").write_text(content, encoding="utf-8")
     for read in (from_youcook2, from_activitynet):

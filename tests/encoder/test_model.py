@@ -105,11 +105,35 @@ def test_hse_has_the_size_that_the_paper_gives():
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(26e6, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"heads": 3}, r"model\.heads: found 3, expected a divisor of model\.hidden_size, 16"),
+        ({"af_heads": 3}, r"model\.af_heads: found 3, expected a divisor of model\.hidden_size"),
+        ({"hidden_size": 24, "heads": 3, "af_heads": 3}, r"model\.af_heads: .* model\.af_hidden, 8"),
+        ({"heads": 0}, r"model\.heads: found 0, expected 1 or more"),
+        ({"layers": 0}, r"model\.layers: found 0"),
+        ({"dropout": 1.0}, r"model\.dropout: found 1\.0, expected 0 or more, below 1"),
+    ],
+)
+def test_impossible_sizes(wrong, message):
+    with pytest.raises(CootmartError, match=message):
+        replace(TINY, **wrong)
+
+
 def test_unknown_names():
     with pytest.raises(CootmartError, match=r"model\.network: found 'rnn', expected one of coot, hse"):
         build_model(replace(TINY, network="rnn"))
     with pytest.raises(CootmartError, match="pooler: found 'sum'"):
         build_model(replace(TINY, local_pooler="sum"))
+
+
+def test_sequences_that_are_too_long():
+    model = build_model(replace(TINY, global_pooler="fixed_mean", pad_clips_to=3))
+    with pytest.raises(CootmartError, match=r"pad_clips_to: found 3, but a video has 4 clips"):
+        model(batch_of([[1, 2, 1, 1]]))
+    with pytest.raises(CootmartError, match="a sequence of 1001 frames or words, expected at most 1000"):
+        model(batch_of([[1001]]))
 
 
 def test_seed_fixes_the_initialisation():

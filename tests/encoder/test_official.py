@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -13,7 +14,7 @@ from cootmart.cli import main
 from encoder.config import EncoderConfig, ModelConfig
 from encoder.folder import load_encoder
 from encoder.model import build_model
-from encoder.official import export_official, import_official, load_official, official_names, read_official
+from encoder.official import export_official, import_official, load_official, networks_of, official_names, read_official
 from tests.encoder.golden_model import GoldenModel
 from tests.encoder.test_golden_e2e import CASES, Run
 from tests.golden_cases import cases
@@ -51,12 +52,12 @@ def same(a, b):
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.parent.name)
 def test_published_checkpoint_comes_back_exactly(tmp_path, path):
     run = Run(path)
-    checkpoint = sorted(path.parent.glob("model_*.pth"))[-1]
+    checkpoint = run.checkpoint
     configuration.save(EncoderConfig(model=run.model.config), tmp_path / "mini.yaml")
     arguments = ["import", str(checkpoint), "--config", str(tmp_path / "mini.yaml"), "--out", str(tmp_path / "model")]
     assert main(arguments) == 0
     assert main(["export", str(tmp_path / "model"), "--out", str(tmp_path / "back.pth")]) == 0
-    published, ours = read_official(checkpoint), read_official(tmp_path / "back.pth")
+    published, ours = networks_of(read_official(checkpoint)), read_official(tmp_path / "back.pth")
     assert same({net: dict(state) for net, state in published.items()}, ours)
 
 
@@ -127,6 +128,20 @@ def test_unreadable_files(tmp_path):
             read_official(path)
     with pytest.raises(CootmartError, match="no such file"):
         read_official(tmp_path / "none.pth")
+
+
+def test_damaged_files_give_a_clear_error_or_a_checkpoint(tmp_path):
+    whole, rng, refused = write_checkpoint(tmp_path / "a.pth").read_bytes(), np.random.default_rng(0), 0
+    for _ in range(100):
+        content = bytearray(whole)
+        for at in rng.integers(4000, size=6):  # where the names and the structure stand
+            content[at] = rng.integers(256)
+        (tmp_path / "b.pth").write_bytes(bytes(content))
+        try:
+            load_official(build_model(SMALL), read_official(tmp_path / "b.pth"), "b.pth")
+        except CootmartError as error:
+            refused += "b.pth: " in str(error)
+    assert refused > 50
 
 
 class Dangerous:

@@ -12,12 +12,20 @@ from training.errors import CootmartError
 def golden():
     for path in cases("coot", "retrieval*.json"):
         tensors = load_file(path.with_suffix(".safetensors"))
-        for name, expected in json.loads(path.read_text(encoding="utf-8")).items():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        for name, expected in ((k, v) for k, v in found.items() if isinstance(v, dict)):  # not its notes
             yield pytest.param(tensors[f"{name}/a"], tensors[f"{name}/b"], expected, id=f"{path.stem}-{name}")
 
 
+GOLDEN = list(golden())
+
+
+def test_there_are_cases():
+    assert GOLDEN
+
+
 @pytest.mark.golden
-@pytest.mark.parametrize(("a", "b", "expected"), list(golden()))
+@pytest.mark.parametrize(("a", "b", "expected"), GOLDEN)
 def test_published_retrieval(a, b, expected):
     assert ranks(a, b).tolist() == expected["ranks_a2b"]
     assert ranks(b, a).tolist() == expected["ranks_b2a"]

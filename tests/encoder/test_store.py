@@ -41,6 +41,29 @@ def test_one_frame_of_an_npz_folder_stays_a_row(tmp_path):
     assert open_features(tmp_path).read("abc").shape == (1, 6)
 
 
+def test_no_frames_in_an_npz_file(tmp_path):
+    np.savez(tmp_path / "v_abc.npz", frame_scores=np.ones((0, 1, 6, 1, 1), np.float32))
+    with pytest.raises(CootmartError, match=r"abc: found float32 .*not empty"):
+        open_features(tmp_path).read("abc")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damaged_npz(tmp_path, save):
+    path, rng = tmp_path / "v_abc.npz", np.random.default_rng(0)
+    save(path, frame_scores=rng.standard_normal((20, 1, 6, 1, 1), np.float32))
+    whole, refused = path.read_bytes(), 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for at in rng.integers(len(damaged), size=3):
+            damaged[at] = rng.integers(256)
+        path.write_bytes(bytes(damaged))
+        try:
+            open_features(tmp_path).read("abc")
+        except CootmartError as error:
+            refused += str(tmp_path) in str(error)
+    assert refused > 200
+
+
 @pytest.mark.parametrize("content", [b"", b"no zip", "truncated", "pickled", "renamed"])
 def test_bad_npz(tmp_path, content):
     path = tmp_path / "v_abc.npz"

@@ -8,7 +8,7 @@ from pathlib import Path
 from evaluation.predictions import Predictions
 from evaluation.references import ReferenceSet, load_references
 from evaluation.tokenization import letters_only
-from tests.golden_cases import golden_dir
+from tests.golden_cases import DEFAULT, golden_dir
 
 
 class GoldenCase:
@@ -16,6 +16,7 @@ class GoldenCase:
 
     def __init__(self, path: Path) -> None:
         folder = path.parent
+        self.name = folder.name
         case = json.loads(path.read_text(encoding="utf-8"))
         self.predictions = Predictions.load(folder / case["submission"])
         self.references = [reference for item in case["references"] for reference in _load(folder, item)]
@@ -28,6 +29,11 @@ class GoldenCase:
 
 
 def _load(folder: Path, item: dict) -> list[ReferenceSet]:
-    if "file" in item:
-        return load_references(folder / item["file"])
-    return load_references(golden_dir("eval").parent.parent / "annotations" / item["annotation"])
+    return load_references(folder / item["file"] if "file" in item else _annotation(item["annotation"]))
+
+
+def _annotation(name: str) -> Path:
+    """A published file: in the annotations beside the golden folder, or the copy in a case of this repository."""
+    beside = golden_dir("eval").parent.parent / "annotations" / name
+    copies = [] if beside.exists() else sorted((DEFAULT / "eval").glob(f"*/{Path(name).name}"))
+    return copies[0] if copies else beside

@@ -133,7 +133,7 @@ def test_page_says_it_all(table):
         assert words in page
     assert "-0.0<" not in page
     scores = page[page.index("Table 4") :].split("</table>")[0]
-    assert set(re.findall(r"<b>([\d.]+)", scores)) == {f"{cell(table, 'better|one').mean:.2f}", "5.00"}
+    assert set(re.findall(r"<b>([\d.]+)", scores)) == {f"{cell(table, 'better|one').mean:.2f}"}  # of equal R@4 none
 
 
 def test_picks_are_best_worst_and_random_and_each_video_once():

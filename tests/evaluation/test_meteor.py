@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import evaluation.meteor
+import evaluation.paraphrases
 from evaluation.errors import EvaluationError
 from evaluation.java import LineProcess
 from evaluation.meteor import Meteor, meteor_score
@@ -150,6 +152,16 @@ def test_a_damaged_table_is_an_error_not_a_lower_score(damage, tmp_path, monkeyp
     monkeypatch.setattr(evaluation.meteor, "paraphrase_table", lambda references: broken)
     with Meteor(texts()) as process, pytest.raises(EvaluationError, match=r"table.gz could not be read as a para"):
         process.counts(REFERENCES, HYPOTHESES)
+
+
+@pytest.mark.parametrize("content", [b"not gzip", None])
+def test_a_damaged_package_is_an_error_that_names_its_file(content, tmp_path, monkeypatch):
+    """Not a traceback: the other metrics are to be reported all the same. None: a file that ends in the middle."""
+    whole = gzip.compress(b"0.5\na man\nthe man\n" * 100)
+    (tmp_path / "table.gz").write_bytes(content or whole[: len(whole) // 2])
+    monkeypatch.setattr(evaluation.paraphrases, "meteor_file", lambda name: tmp_path / "table.gz")
+    with Meteor(["a text of its own"]) as process, pytest.raises(EvaluationError, match=r"cannot cut .*table.gz"):
+        process.counts([["a text of its own"]], ["a text"])
 
 
 def test_last_words_of_java_are_in_the_message(tmp_path, monkeypatch):

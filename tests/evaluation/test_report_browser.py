@@ -12,7 +12,7 @@ import pytest
 
 from evaluation.report import render
 from evaluation.report_curves import training_curves
-from evaluation.report_data import Flag, Mark, Report, Sample, SampleClip, Scatter
+from evaluation.report_data import Flag, Mark, Metric, Report, Sample, SampleClip, Scatter, SystemRow, SystemTable
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -52,6 +52,13 @@ ACTIONS = """<script>
   out.mark = [$(".scatter .at").textContent, $$(".picked").map((mark) => mark.textContent)];
   document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "/", bubbles: true }));
   out.focus = document.activeElement.id;
+  const table = $(".systems").parentElement;
+  table.scrollLeft = 150;
+  document.documentElement.style.scrollBehavior = "auto";
+  table.scrollIntoView();
+  const top = $(".systems tbody th").getBoundingClientRect();
+  out.column = [table.scrollLeft > 0, [8, 40, top.width - 8].map((dx) =>
+    document.elementFromPoint(top.left + dx, top.top + top.height / 2).closest("th, td").tagName)];
   out.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
   document.title = JSON.stringify(out);
 })();
@@ -72,7 +79,11 @@ def page() -> str:
     marks = [Mark(i % 2, i // 2, ("video", "paragraph")[i % 2], title=f"mark {i}") for i in range(4)]
     plot = Scatter("Map", marks, links=[(0, 1), (2, 3)])
     curves = training_curves("Encoder", records)
-    return render(Report("Demo", samples=samples, sample_score="CIDEr-D", curves=curves, scatters=[plot]))
+    metrics = [Metric(f"metric {i}") for i in range(12)]
+    table = SystemTable("Scores", metrics, [SystemRow("Transformer-XL", [float(i) for i in range(12)])])
+    return render(
+        Report("Demo", systems=[table], samples=samples, sample_score="CIDEr-D", curves=curves, scatters=[plot])
+    )
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
@@ -99,4 +110,5 @@ def test_interactions_in_a_browser(tmp_path):
     assert out["escape"] == "last"
     assert out["mark"] == ["mark 3", ["mark 2", "mark 3"]]
     assert out["focus"] == "search"
+    assert out["column"] == [True, ["TH", "TH", "TH"]]  # scores scroll below the names of the systems
     assert out["wide"] <= 0

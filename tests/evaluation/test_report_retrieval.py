@@ -93,7 +93,7 @@ def test_many_links_are_not_drawn():
     [
         (plot((0, float("nan")), (1, 1)), "mark 0"),
         (plot((0, 0), (1, 1), links=[(0, 2)]), r"link \(0, 2\), but there are 2 marks"),
-        (plot((0, 0), (1, 1), groups=list("abcdefg")), "7 groups, expected at most 6"),
+        (plot((0, 0), (1, 1), groups=list("abcdefghijk")), "11 groups, expected at most 10"),
     ],
 )
 def test_bad_plots_are_named(bad, said):

