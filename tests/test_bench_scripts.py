@@ -37,6 +37,7 @@ def test_memory_and_cost_of_a_video(tmp_path):
     assert set(result["flat"]["embed"]["bytes_a_video"]) > {"peak", "annotations and keys"}
 
 
+@pytest.mark.slow
 def test_a_second_process(tmp_path):
     scaling = bench(tmp_path, "--only", "scaling")["scaling"]
     one, threads, processes = scaling["step_s"].values()

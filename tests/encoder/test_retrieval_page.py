@@ -91,9 +91,9 @@ def test_maps(files):
         assert (videos.marks[a].kind, videos.marks[b].kind) == ("video", "paragraph")
         assert videos.marks[a].group == videos.marks[b].group == e.keys[a].split("_")[0]
     assert clip_map(e, labels).groups == sorted(TOPICS)
-    many = replace(labels, groups=[f"g{i % 8}" for i in range(VIDEOS - 1)] + ["g1"])
-    assert video_map(e, many).groups == clip_map(e, many).groups == [f"g{i}" for i in range(6)]
-    assert "the 6 largest of the 8 groups" in video_map(e, many).note
+    many = replace(labels, groups=[f"g{i % 12:02}" for i in range(VIDEOS - 1)] + ["g01"])
+    assert video_map(e, many).groups == clip_map(e, many).groups == [f"g{i:02}" for i in range(10)]
+    assert "the 10 largest of the 12 groups" in video_map(e, many).note
     plain = clip_map(e, label_rows(e, files / "meta_all.json"))
     assert plain.groups == ["beginning", "middle", "end"]
     assert [mark.group for mark in plain.marks[:10]] == [
