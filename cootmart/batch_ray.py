@@ -70,9 +70,9 @@ def caption_on_cluster(
 
 
 def _absolute(value: Any) -> Any:
-    """A path as other machines find it; what is no path stays."""
+    """A path as other machines find it, links as they are called; what is no path stays."""
     is_path = isinstance(value, Path) or (isinstance(value, str) and not is_url(value) and Path(value).exists())
-    return str(Path(value).resolve()) if is_path else value
+    return str(Path(value).absolute()) if is_path else value
 
 
 def _paragraph(values: dict[str, Any]) -> Paragraph:

@@ -28,7 +28,8 @@ def test_a_cluster_of_one_machine(tmp_path, capsys):
     model = make_model(tmp_path)
     videos = [make_video(tmp_path / f"v{i}.mp4", seed=i) for i in range(3)]
     (tmp_path / "broken.mp4").write_bytes(b"no video")
-    videos.append(tmp_path / "broken.mp4")
+    (tmp_path / "link.mp4").symlink_to(videos[0])
+    videos += [tmp_path / "broken.mp4", tmp_path / "link.mp4"]
     expected = list(caption_videos(Captioner.from_pretrained(model), videos, count=2))
     found = {outcome.video: outcome for outcome in caption_on_cluster(model, videos, workers=2, count=2)}
     assert [found[video] for video in videos] == expected
@@ -44,5 +45,5 @@ def test_a_cluster_of_one_machine(tmp_path, capsys):
         str(tmp_path / "o"),
     ]
     assert main(words) == 2
-    assert {path.name for path in (tmp_path / "o").glob("*.srt")} == {"v0.srt", "v1.srt", "v2.srt"}
-    assert "1 of 4 videos have no captions" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "o").glob("*.srt")} == {"v0.srt", "v1.srt", "v2.srt", "link.srt"}
+    assert "1 of 5 videos have no captions" in capsys.readouterr().err

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,6 +91,16 @@ def test_every_command_and_configuration_is_understood():
     kinds = (EncoderConfig, CaptionerConfig)
     for kind, text in zip(kinds, blocks(OWN_DATA, "yaml"), strict=True):
         configuration.from_dict(kind, yaml.safe_load(text))
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_the_pipeline_ends_with_its_numbers():
+    command = [sys.executable, str(ROOT / "scripts" / "bench_pipeline.py"), "--quick"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    decoding = json.loads(shown.splitlines()[-1])["decoding"]
+    assert len(decoding) == 3
+    assert all(found["times_faster"]["0.2"] > 2 for found in decoding.values())
 
 
 def test_every_way_to_find_segments_is_described():
