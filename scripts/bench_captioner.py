@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 from unpacked_captioner import Uncached, pad_paragraphs, published_greedy, published_loss, published_steps
 
 from captioner.batch import Batch
@@ -137,10 +138,20 @@ def by_torch(work: Callable) -> Callable:
     """``work`` with the matrix products that torch chooses itself."""
 
     def run() -> Any:
-        with torch.backends.mkldnn.flags(enabled=False):
+        torch.backends.mkldnn.enabled = False
+        try:
             return work()
+        finally:
+            torch.backends.mkldnn.enabled = True
 
     return run
+
+
+def gigaflops(work: Callable) -> float:
+    """Floating-point operations of the matrix products in ``work``, in 10^9."""
+    with FlopCounterMode(display=False) as counter:
+        by_torch(work)()  # the counter does not know the products of oneDNN
+    return counter.get_total_flops() / 1e9
 
 
 def kept_for_backward(model: Captioner, loss: Callable[[], Tensor]) -> int:
@@ -204,12 +215,13 @@ def bench_training(name: str, plan: Plan) -> float:
         torch.testing.assert_close(ours(), published(), rtol=1e-4, atol=0)
     model.train()
     megabytes = [kept_for_backward(model, loss) / 1e6 for loss in (ours, published)]
+    work = [gigaflops(lambda loss=loss: loss().backward()) for loss in (ours, published)]
     seconds = medians(trainer(model, ours), by_torch(trainer(model, published)), plan.repeats)
     real = len(batch.text_rows if name == "vanilla" else batch.joint_rows)
     rows = sum(step.text.numel() + (name != "vanilla") * len(step.text) * config.max_v_len for step in steps)
     note = (
         f"{plan.n_videos} videos, {batch.n_sentences} sentences, {real} real of {rows} positions; "
-        f"kept for backward {megabytes[0]:.0f} and {megabytes[1]:.0f} MB"
+        f"{work[0]:.0f} and {work[1]:.0f} GFLOP; kept for backward {megabytes[0]:.0f} and {megabytes[1]:.0f} MB"
     )
     return report(f"training step {name}", seconds, (plan.repeats, plan.repeats), note)
 
@@ -229,7 +241,10 @@ def bench_decoding(model: Mart, job: Job) -> float:
     if found != first_sentences(written[0], items):
         raise SystemExit(f"{job.kind}: cached and published decoding wrote different words")
     lengths = [len(sentence) for video in found for sentence in video]
-    note = f"{job.n_videos} videos, {len(lengths)} sentences of {mean_words(found):.1f} words, {max(lengths)} at most"
+    note = (
+        f"{job.n_videos} videos, {len(lengths)} sentences of {mean_words(found):.1f} words, {max(lengths)} at most; "
+        f"{gigaflops(ours):.0f} GFLOP ours"
+    )
     return report("beam of 4" if job.kind == "beam" else "greedy", seconds, runs, note)
 
 
