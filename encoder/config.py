@@ -48,10 +48,14 @@ class ModelConfig:
     """contextual transformer: the whole video (paragraph) attends to its clips (sentences)"""
     init_std: float = 0.01
     """standard deviation of the truncated normal initialisation"""
+    kept_tokens: int = 4096
+    """frames (words) of a batch of which training on a CPU keeps what the gradient needs; for the others that is
+    computed once more: half the memory and a third more time. The results do not change"""
 
     def __post_init__(self) -> None:
         at_least(self, "model", 1, "video_dim", "text_dim", "hidden_size", "heads", "ff_size", "layers", "pad_clips_to")
         at_least(self, "model", 1, "af_hidden", "af_heads", "af_layers")
+        at_least(self, "model", 0, "kept_tokens")
         for whole, part in (("hidden_size", "heads"), ("hidden_size", "af_heads"), ("af_hidden", "af_heads")):
             divides = getattr(self, whole) % getattr(self, part) == 0
             require(self, "model", part, divides, f"a divisor of model.{whole}, {getattr(self, whole)}")

@@ -10,8 +10,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from encoder.config import ModelConfig
 from encoder.data.ragged import Ragged
-from encoder.layers import Layout
 from encoder.model import PairEncoder
+from encoder.packing import Layout
 from encoder.pooling import MaxPool
 from training.dropout import Dropout
 

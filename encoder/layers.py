@@ -1,91 +1,15 @@
-"""The building blocks of the COOT networks: sequences without padding, layer norm, positions, attention.
-
-Everything that works on one token at a time (projections, norms, feed-forward) runs on *packed* rows, the tokens of
-all sequences back to back, so no padded frame is ever multiplied. Attention and pooling, which look along a
-sequence, use a `Layout` to see the same rows as a padded batch.
-"""
+"""The building blocks of the COOT networks on packed rows: layer norm, positions, transformer layer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.dropout import Dropout, attention
+from encoder.attention import Attention
+from encoder.packing import Layout
+from training.dropout import Dropout, drop_gelu_linear
 from training.errors import CootmartError
 from training.linear import Linear, linear, product
-
-SMALL_RUN = 512  # rows; one call for a little padding beats many calls
-
-
-class Layout:
-    """How rows of a packed matrix form ``n`` sequences of at most ``T`` tokens.
-
-    A *packed* layout has only real tokens. A *dense* layout keeps ``T`` rows a sequence, padding included, for the
-    parts of the published model in which padded positions take part.
-    """
-
-    def __init__(self, lengths: Tensor, width: int, dense: bool) -> None:
-        steps = torch.arange(width, device=lengths.device)
-        self.lengths, self.width, self.dense = lengths, width, dense
-        self._parts: list[Layout] | None = None
-        self.mask = steps < lengths[:, None]  # (n, T) True = real
-        self.is_full = dense and bool(self.mask.all())
-        if dense:
-            self.positions = steps.repeat(len(lengths))  # (n*T,)
-        else:
-            self.rows = self.mask.flatten().nonzero().squeeze(1)  # (total,) place in the padded batch
-            self.positions = self.rows % width  # (total,)
-            self.is_full = len(self.rows) == self.mask.numel()
-
-    @classmethod
-    def packed(cls, lengths: Tensor, width: int = 0) -> Layout:
-        """Sequences of ``lengths`` (n,) int64 back to back, real tokens only; padded views are ``width`` or longer."""
-        return cls(lengths, max(int(lengths.max()), width), dense=False)
-
-    @classmethod
-    def padded(cls, lengths: Tensor, width: int) -> Layout:
-        """Sequences of ``width`` rows each, of which the first ``lengths`` (n,) are real."""
-        return cls(lengths, width, dense=True)
-
-    def parts(self) -> list[Layout]:
-        """Runs of neighbouring sequences of similar length; `split` gives their rows.
-
-        With sequences in order of length hardly any padding is left, and where all of a run are equally long, `pad`
-        is a view. A run goes on while padding stays below an eighth of its rows, or while it is small.
-        """
-        if self._parts is None:
-            self._parts = [self] if self.dense else [Layout.packed(lengths) for lengths in _runs(self.lengths)]
-        return self._parts
-
-    def split(self, packed: Tensor) -> tuple[Tensor, ...]:
-        """(rows, D) -> the rows of each of `parts`, as views."""
-        return packed.split([len(part.positions) for part in self.parts()])
-
-    def pad(self, packed: Tensor) -> Tensor:
-        """(rows, D) -> (n, T, D), zeros where there is no token."""
-        n, size = len(self.lengths), packed.shape[-1]
-        if self.dense or self.is_full:
-            return packed.view(n, self.width, size)
-        return packed.new_zeros(n * self.width, size).index_copy(0, self.rows, packed).view(n, self.width, size)
-
-    def pack(self, padded: Tensor) -> Tensor:
-        """(n, T, D) -> (rows, D), the inverse of `pad`."""
-        flat = padded.reshape(-1, padded.shape[-1])
-        return flat if self.dense or self.is_full else flat.index_select(0, self.rows)
-
-
-def _runs(lengths: Tensor) -> Iterator[Tensor]:
-    first = rows = longest = 0
-    for i, size in enumerate(lengths.tolist()):
-        widest = max(longest, size)
-        if rows > SMALL_RUN and (i + 1 - first) * widest > 1.125 * (rows + size):
-            yield lengths[first:i]
-            first, rows, widest = i, 0, size
-        rows, longest = rows + size, widest
-    yield lengths[first:]
 
 
 class CootLayerNorm(nn.Module):
@@ -190,38 +114,6 @@ class PositionalEncoding(nn.Module):
         return x + self.table.index_select(0, layout.positions)
 
 
-class Attention(nn.Module):
-    """Multi-head attention with a bias in all four projections; masked keys weigh exactly zero."""
-
-    def __init__(self, size: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.query, self.key, self.value, self.final = (Linear(size, size) for _ in range(4))
-
-    def _project(self, query: Tensor, source: Tensor) -> tuple[Tensor, ...]:
-        if query is not source:
-            return self.query(query), self.key(source), self.value(source)
-        three = (self.query, self.key, self.value)  # one product instead of three
-        weight, bias = torch.cat([layer.weight for layer in three]), torch.cat([layer.bias for layer in three])
-        return linear(query, weight, bias).chunk(3, -1)
-
-    def _heads(self, layout: Layout, x: Tensor) -> Tensor:
-        return layout.pad(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (n, H, T, D/H)
-
-    def forward(self, query: Tensor, source: Tensor, queries: Layout, keys: Layout) -> Tensor:
-        """Rows ``query`` in layout ``queries`` look at rows ``source`` in layout ``keys`` -> rows of ``queries``."""
-        q, k, v = self._project(query, source)
-        runs = zip(queries.parts(), keys.parts(), queries.split(q), keys.split(k), keys.split(v), strict=True)
-        mixed = [self._mix(*run) for run in runs]
-        return self.final(torch.cat(mixed) if len(mixed) > 1 else mixed[0])
-
-    def _mix(self, queries: Layout, keys: Layout, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        mask = None if keys.is_full else keys.mask[:, None, None, :]  # (n, 1, 1, T)
-        heads = self._heads(queries, q), self._heads(keys, k), self._heads(keys, v)
-        mixed = attention(*heads, mask, self.dropout if self.training else 0.0)
-        return queries.pack(mixed.transpose(1, 2).flatten(2))
-
-
 class EncoderLayer(nn.Module):
     """Post-norm transformer layer: ``a = drop(LN(q + MHA(q, s, s)))``, ``out = LN(a + FF(a))``.
 
@@ -238,5 +130,6 @@ class EncoderLayer(nn.Module):
 
     def forward(self, query: Tensor, source: Tensor, queries: Layout, keys: Layout) -> Tensor:
         attended = self.dropout(self.attention_norm(query + self.attention(query, source, queries, keys)))
-        hidden = F.gelu(self.dropout(self.up(attended)))
-        return self.feed_forward_norm(attended + self.dropout(self.down(hidden)))
+        inner = self.up(attended), self.dropout.p, self.training
+        forward = drop_gelu_linear(*inner, self.down.weight, self.down.bias)
+        return self.feed_forward_norm(attended + self.dropout(forward))

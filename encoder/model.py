@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from encoder.config import ModelConfig
 from encoder.data.ragged import Batch, Ragged
-from encoder.layers import CootLayerNorm, EncoderLayer, Layout, PositionalEncoding, norm_linear
+from encoder.layers import CootLayerNorm, EncoderLayer, PositionalEncoding, norm_linear
+from encoder.packing import Layout
 from encoder.pooling import (
     AttentionPool,
     FirstPool,
@@ -71,12 +75,13 @@ def build_pooler(name: str, config: ModelConfig) -> nn.Module:
     return poolers[name]()
 
 
-def blocks(order: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
-    """Cut ``order`` (n,), sequences in order of length, where about `CPU_ROWS` rows are full; not at all on a GPU."""
-    ends = lengths[order].cumsum(0)
-    count = max(1, round(int(ends[-1]) / CPU_ROWS)) if order.device.type == "cpu" else 1
+def blocks(lengths: Tensor) -> list[int]:
+    """How many sequences of ``lengths`` (n,) make a block of about `CPU_ROWS` rows; a GPU takes all at once."""
+    ends = lengths.cumsum(0)
+    count = max(1, round(int(ends[-1]) / CPU_ROWS)) if lengths.device.type == "cpu" else 1
     bounds = torch.arange(1, count) * (ends[-1] / count)
-    return tuple(block for block in order.tensor_split(torch.searchsorted(ends, bounds)) if len(block))
+    cuts = [0, *torch.searchsorted(ends, bounds).tolist(), len(lengths)]
+    return [end - start for start, end in pairwise(cuts) if end > start]
 
 
 class TransformerStack(nn.Module):
@@ -116,26 +121,39 @@ class LocalNetwork(nn.Module):
         self.input_fc = Linear(input_dim, config.hidden_size)
         self.transformer = TransformerStack(config, config.local_pooler)
         self.pooler = build_pooler(config.local_pooler, config)
+        self.kept_tokens = config.kept_tokens
 
     def forward(self, *groups: Ragged) -> tuple[Tensor, ...]:
         """Embeddings of each group of sequences; all go through in one batch."""
         if self.pooler.needs_padding:  # up to the longest of its group, as published
             return tuple(self._padded(group) for group in groups)
-        sequences = Ragged(torch.cat([g.values for g in groups]), torch.cat([g.lengths for g in groups]))
-        order = sequences.lengths.argsort(stable=True)  # neighbours of similar length need hardly any padding
-        pooled = torch.cat([self._packed(sequences.select(some)) for some in blocks(order, sequences.lengths)])
+        order = torch.cat([group.lengths for group in groups]).argsort(stable=True)
+        sequences = Ragged.merged(groups, order)  # neighbours of similar length need hardly any padding
+        pooled = torch.cat(self._pooled(sequences))
         return pooled.index_select(0, order.argsort()).split([len(group) for group in groups])
 
-    def _packed(self, sequences: Ragged) -> Tensor:
-        return self.pooler(*self.transformer(self._project(sequences.values), Layout.packed(sequences.lengths)))
+    def _pooled(self, sequences: Ragged) -> list[Tensor]:
+        """Each block of ``sequences`` -> (n, D)."""
+        pooled, start, left = [], 0, len(sequences.values)
+        sizes = blocks(sequences.lengths)
+        for lengths in sequences.lengths.split(sizes):
+            rows = int(lengths.sum())
+            twice = len(sizes) > 1 and left > self.kept_tokens and torch.is_grad_enabled()
+            run = partial(checkpoint, self._packed, use_reentrant=False) if twice else self._packed
+            pooled.append(run(self._project(sequences.values[start : start + rows]), Layout.packed(lengths)))
+            start, left = start + rows, left - rows
+        return pooled
+
+    def _packed(self, projected: Tensor, layout: Layout) -> Tensor:
+        return self.pooler(*self.transformer(F.gelu(projected), layout))
 
     def _project(self, values: Tensor) -> Tensor:
-        return F.gelu(norm_linear(values, self.norm_input, self.input_fc))
+        return norm_linear(values, self.norm_input, self.input_fc)
 
     def _padded(self, group: Ragged) -> Tensor:
         width = int(group.lengths.max())
         values = Layout.packed(group.lengths).pad(group.values).flatten(0, 1)
-        return self.pooler(*self.transformer(self._project(values), Layout.padded(group.lengths, width)))
+        return self._packed(self._project(values), Layout.padded(group.lengths, width))
 
 
 class GlobalNetwork(nn.Module):

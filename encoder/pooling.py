@@ -10,11 +10,10 @@ import math
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoder.layers import Layout
-from training.dropout import Dropout
+from encoder.packing import Layout
+from training.dropout import Dropout, drop_gelu_linear
 from training.linear import linear
 
 MASKED = -32752.0  # the published fill value: finite, exp of it is 0 in float32
@@ -40,10 +39,12 @@ class AttentionPool(nn.Module):
 
     def logits(self, x: Tensor) -> Tensor:
         """(rows, D) before the softmax over time."""
-        w1 = self.w1.transpose(0, 1).flatten(1)  # (D, H*dh)
-        hidden = F.gelu(self.dropout(linear(x, w1.T, self.b1.flatten())))  # (rows, H*dh)
-        heads = zip(hidden.chunk(self.heads, -1), self.w2, self.b2, strict=True)
-        return self.dropout(torch.cat([linear(h, w2.T, b2) for h, w2, b2 in heads], -1))  # (rows, D)
+        heads = zip(self.w1, self.b1, self.w2, self.b2, strict=True)
+        return self.dropout(torch.cat([self._head(x, *weights) for weights in heads], -1))  # (rows, D)
+
+    def _head(self, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+        hidden = linear(x, w1.T, b1)  # (rows, dh)
+        return drop_gelu_linear(hidden, self.dropout.p, self.training, w2.T, b2)  # (rows, D / H)
 
     def weighted(self, x: Tensor, layout: Layout) -> Iterator[tuple[Layout, Tensor]]:
         """``A * x`` of each run of sequences (n, T, D); the columns of A sum to one over the real tokens."""

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from encoder.attention import Attention
 from encoder.data.ragged import Batch, Ragged, key_mask
-from encoder.layers import Attention, CootLayerNorm, EncoderLayer
+from encoder.layers import CootLayerNorm, EncoderLayer
 from encoder.model import CootModel, CootOutput, GlobalNetwork, LocalNetwork, ModalityOutput
 from encoder.pooling import MASKED, AttentionPool
 

@@ -33,6 +33,19 @@ class Ragged:
         return cls(torch.cat(tensors).float(), lengths)
 
     @classmethod
+    def merged(cls, groups: Sequence[Ragged], order: Tensor) -> Ragged:
+        """The sequences of all ``groups``, numbered through, in ``order`` (n,) int64."""
+        lengths = torch.cat([group.lengths for group in groups])
+        moved = lengths[order]
+        first = (moved.cumsum(0) - moved)[order.argsort()]  # row where each sequence goes
+        shift = first - (lengths.cumsum(0) - lengths)
+        rows = torch.arange(int(lengths.sum()), device=lengths.device) + shift.repeat_interleave(lengths)
+        values = groups[0].values.new_empty(len(rows), groups[0].values.shape[-1])
+        for group, to in zip(groups, rows.split([len(group.values) for group in groups]), strict=True):
+            values.index_copy_(0, to, group.values)
+        return cls(values, moved)
+
+    @classmethod
     def from_padded(cls, x: Tensor, lengths: Tensor) -> Ragged:
         """Take the first ``lengths[i]`` rows of each ``x[i]``; x (n, T, D), lengths (n,)."""
         lengths = lengths.to(device=x.device, dtype=torch.int64)
@@ -44,13 +57,6 @@ class Ragged:
         x = self.values.new_zeros(*mask.shape, self.values.shape[-1])  # (n, T, D)
         x[mask] = self.values
         return x, mask
-
-    def select(self, order: Tensor) -> Ragged:
-        """Sequences ``order`` (n,) int64, in this order."""
-        lengths = self.lengths[order]
-        first = (self.lengths.cumsum(0) - self.lengths)[order] - (lengths.cumsum(0) - lengths)
-        rows = torch.arange(int(lengths.sum()), device=lengths.device) + first.repeat_interleave(lengths)
-        return Ragged(self.values.index_select(0, rows), lengths)
 
     def split(self) -> tuple[Tensor, ...]:
         """The ``n`` sequences as views (T_i, D)."""

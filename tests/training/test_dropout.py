@@ -6,13 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.dropout import Dropout, attention, dropout, keep_mask
+from training.dropout import Dropout, attention, drop_gelu_linear, dropout, keep_mask
 
 
 @pytest.mark.parametrize("p", [0.01, 0.05, 0.5])
 def test_share_and_scale(p):
     torch.manual_seed(0)
-    dropped = (~keep_mask(torch.Size([1000, 1001]), p)).float()
+    dropped = 1 - keep_mask(torch.Size([1000, 1001]), p).float()
     assert dropped.mean().item() == pytest.approx(p, abs=5 * (p * (1 - p) / 1e6) ** 0.5 + 2**-16)
     assert dropped[:, ::4].mean().item() == pytest.approx(p, rel=0.1), "every lane of the random words alike"
     assert sorted(set(dropout(torch.ones(1000), p, True).tolist())) == pytest.approx([0, 1 / (1 - p)])
@@ -48,3 +48,17 @@ def test_attention_without_its_dropout_is_torch_attention(monkeypatch, causal):
     torch.testing.assert_close(attention(q, k, v, mask, causal=causal, scale=0.7), expected)
     monkeypatch.setattr("training.dropout.dropout", lambda x, p, training: x)
     torch.testing.assert_close(attention(q, k, v, mask, 0.5, causal, 0.7), expected)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_drop_gelu_linear_is_the_three_of_them(training):
+    results = []
+    for together in (True, False):
+        torch.manual_seed(5)
+        x, weight, bias = (torch.randn(*shape, requires_grad=True) for shape in ((9, 6), (4, 6), (4,)))
+        if together:
+            y = drop_gelu_linear(x, 0.3, training, weight, bias)
+        else:
+            y = F.linear(F.gelu(dropout(x, 0.3, training)), weight, bias)
+        results.append([y, *torch.autograd.grad(y.square().sum(), (x, weight, bias))])
+    torch.testing.assert_close(*results)
