@@ -2,7 +2,10 @@
 
 What published means is in ``unpacked_captioner.py``; besides, that side leaves it to torch how matrices are multiplied.
 Both sides have the same blocks, weights and optimiser, take turns in the same run, and have to give the same loss and
-the same words. The last line is one JSON object with all ratios.
+the same words: in float64 exactly, on a small batch. In the float32 that is measured, the two sides add in different
+orders, and random weights now and then find two words equally good to all digits; so there one sentence in ten may
+differ, and the videos about which all words are alike are counted. The floor is what the matrix products of our side
+must take by the measured rates of the machine (``roofline.py``). The last line is one JSON object with all ratios.
 
     python scripts/bench_captioner.py [--quick] [--threads 1]
 """
@@ -10,12 +13,15 @@ the same words. The last line is one JSON object with all ratios.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
+import operator
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
+from roofline import Products, Rates
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 from unpacked_captioner import Uncached, pad_paragraphs, published_greedy, published_loss, published_steps
 
 from captioner.batch import Batch
@@ -40,6 +46,7 @@ from training.optim import OptimizerConfig, build_optimizer
 
 MODELS = {"mart": 3, "norec": 3, "vanilla": 1, "xl": 3}  # max_v_len
 MEAN_WORDS = 9.0  # of a YouCook2 sentence; about 7.7 sentences a video
+CHECK_VIDEOS, CHECK_LONGEST = 4, 4  # what is compared in float64: videos, sentences of each at most
 BEAM = DecodingOptions(strategy="beam", beam_size=4)
 
 
@@ -62,8 +69,8 @@ class Plan:
     decoding: tuple[Job, ...]
 
 
-FULL = Plan(16, 7, (Job("greedy", 16, 12, 3), Job("greedy", 50, 12, 1), Job("beam", 16, 12, 1), Job("beam", 50, 3, 1)))
-QUICK = Plan(8, 5, (Job("greedy", 16, 6, 1), Job("beam", 16, 2, 1)))
+FULL = Plan(16, 7, tuple(Job(kind, n_videos, 12, 1) for kind in ("greedy", "beam") for n_videos in (16, 50)))
+QUICK = Plan(8, 5, (Job("greedy", 16, 6, 1), Job("beam", 8, 12, 1)))
 
 
 def youcook2_items(n_videos: int, config: ModelConfig, longest: int = 12) -> list[Item]:
@@ -147,11 +154,11 @@ def by_torch(work: Callable) -> Callable:
     return run
 
 
-def gigaflops(work: Callable) -> float:
-    """Floating-point operations of the matrix products in ``work``, in 10^9."""
-    with FlopCounterMode(display=False) as counter:
-        by_torch(work)()  # the counter does not know the products of oneDNN
-    return counter.get_total_flops() / 1e9
+def products(work: Callable, rates: Rates) -> Products:
+    """The matrix products in ``work``."""
+    with Products(rates) as found:
+        by_torch(work)()
+    return found
 
 
 def kept_for_backward(model: Captioner, loss: Callable[[], Tensor]) -> int:
@@ -196,16 +203,18 @@ def main() -> None:
     plan, config = QUICK if args.quick else FULL, ModelConfig()
     kind = "CPU seconds" if args.threads == 1 else "seconds"
     print(f"{config.hidden_size} wide, {config.vocab_size} words, float32, threads: {args.threads}, medians, {kind}")
-    print(f"{'':20}{'ours':>9}{'published':>11}{'ratio':>8}{'runs':>7}")
-    results = {f"train_{name}": bench_training(name, plan) for name in MODELS}
+    rates = Rates.measure(config.hidden_size)
+    print(f"the machine: {rates.flops / 1e9:.0f} GFLOP/s, reads {rates.read / 1e9:.0f} GB/s")
+    print(f"{'':20}{'floor':>9}{'ours':>9}{'published':>11}{'ratio':>8}{'runs':>7}")
+    results = {f"train_{name}": bench_training(name, plan, rates) for name in MODELS}
     model = build_model(config).eval()
     ready_to_write(model, collate(youcook2_items(8, config)))
     for job in plan.decoding:
-        results[f"{job.kind}_{job.n_videos}_videos"] = bench_decoding(model, job)
+        results[f"{job.kind}_{job.n_videos}_videos"] = bench_decoding(model, job, rates)
     print(json.dumps({name: round(value, 2) for name, value in results.items()}))
 
 
-def bench_training(name: str, plan: Plan) -> float:
+def bench_training(name: str, plan: Plan, rates: Rates) -> float:
     config = ModelConfig(model=name, max_v_len=MODELS[name])
     model, items = build_model(config), youcook2_items(plan.n_videos, config)
     batch, steps = collate(items), published_steps(items, config)
@@ -215,43 +224,71 @@ def bench_training(name: str, plan: Plan) -> float:
         torch.testing.assert_close(ours(), published(), rtol=1e-4, atol=0)
     model.train()
     megabytes = [kept_for_backward(model, loss) / 1e6 for loss in (ours, published)]
-    work = [gigaflops(lambda loss=loss: loss().backward()) for loss in (ours, published)]
+    work = [products(lambda loss=loss: loss().backward(), rates) for loss in (ours, published)]
     seconds = medians(trainer(model, ours), by_torch(trainer(model, published)), plan.repeats)
+    gflop = [found.flops / 1e9 for found in work]
     real = len(batch.text_rows if name == "vanilla" else batch.joint_rows)
     rows = sum(step.text.numel() + (name != "vanilla") * len(step.text) * config.max_v_len for step in steps)
     note = (
         f"{plan.n_videos} videos, {batch.n_sentences} sentences, {real} real of {rows} positions; "
-        f"{work[0]:.0f} and {work[1]:.0f} GFLOP; kept for backward {megabytes[0]:.0f} and {megabytes[1]:.0f} MB"
+        f"{gflop[0]:.0f} and {gflop[1]:.0f} GFLOP; kept for backward {megabytes[0]:.0f} and {megabytes[1]:.0f} MB"
     )
-    return report(f"training step {name}", seconds, (plan.repeats, plan.repeats), note)
+    return report(f"training step {name}", work[0].floor, seconds, (plan.repeats, plan.repeats), note)
 
 
-def bench_decoding(model: Mart, job: Job) -> float:
+def decoders(model: Mart, kind: str, items: list[Item]) -> tuple[Callable, Callable]:
+    """Ours and the published way to write about ``items``, both in the model's type."""
+    dtype = model.decoder.bias.dtype
+    batch, filler = (collate(videos) for videos in (items, pad_paragraphs(items, model.config)))
+    batch, filler = (replace(b, video=b.video.to(dtype)) for b in (batch, filler))
+    if kind == "beam":
+        return lambda: generate(model, batch, BEAM), lambda: generate(Uncached(model), filler, BEAM)
+    steps = [replace(step, video=step.video.to(dtype)) for step in published_steps(items, model.config)]
+    return lambda: generate(model, batch), lambda: published_greedy(model, steps)
+
+
+def require_same_words(model: Mart, kind: str) -> None:
+    """Stop unless both sides write the very same in float64, where rounding decides nothing."""
+    items = youcook2_items(CHECK_VIDEOS, model.config, CHECK_LONGEST)
+    ours, published = decoders(copy.deepcopy(model).double(), kind, items)
+    if ours() != first_sentences(published(), items):
+        raise SystemExit(f"{kind}: cached and published decoding wrote different words in float64")
+
+
+def require_alike(kind: str, found: list, expected: list) -> int:
+    """The videos about which both sides wrote the same; stop if they part in more than one of ten sentences.
+
+    Sentences behind the first different one of a video do not count: they depend on it.
+    """
+    same = [sum(1 for _ in takewhile(bool, map(operator.eq, *pair))) for pair in zip(found, expected, strict=True)]
+    n_alike = sum(n == len(video) for n, video in zip(same, found, strict=True))
+    if len(found) - n_alike > 0.1 * (sum(same) + len(found) - n_alike):
+        raise SystemExit(f"{kind}: cached and published decoding agree about {n_alike} of {len(found)} videos only")
+    return n_alike
+
+
+def bench_decoding(model: Mart, job: Job, rates: Rates) -> float:
+    require_same_words(model, job.kind)
     items = youcook2_items(job.n_videos, model.config, job.longest)
-    batch, steps = collate(items), published_steps(items, model.config)
-    filler = collate(pad_paragraphs(items, model.config))
-    ours, published = {
-        "greedy": (lambda: generate(model, batch), lambda: published_greedy(model, steps)),
-        "beam": (lambda: generate(model, batch, BEAM), lambda: generate(Uncached(model), filler, BEAM)),
-    }[job.kind]
+    ours, published = decoders(model, job.kind, items)
     written: list[list] = []
     runs = max(5, 3 * job.turns), job.turns
     seconds = medians(ours, by_torch(lambda: written.append(published())), job.turns, runs[0] // job.turns)
     found = ours()
-    if found != first_sentences(written[0], items):
-        raise SystemExit(f"{job.kind}: cached and published decoding wrote different words")
-    lengths = [len(sentence) for video in found for sentence in video]
+    n_alike = require_alike(job.kind, found, first_sentences(written[0], items))
+    lengths, work = [len(sentence) for video in found for sentence in video], products(ours, rates)
     note = (
-        f"{job.n_videos} videos, {len(lengths)} sentences of {mean_words(found):.1f} words, {max(lengths)} at most; "
-        f"{gigaflops(ours):.0f} GFLOP ours"
+        f"{job.n_videos} videos ({n_alike} alike), {len(lengths)} sentences of {mean_words(found):.1f} words, "
+        f"{max(lengths)} at most; {work.flops / 1e9:.0f} GFLOP ours"
     )
-    return report("beam of 4" if job.kind == "beam" else "greedy", seconds, runs, note)
+    return report("beam of 4" if job.kind == "beam" else "greedy", work.floor, seconds, runs, note)
 
 
-def report(name: str, seconds: tuple[float, float], runs: tuple[int, int], note: str) -> float:
+def report(name: str, floor: float, seconds: tuple[float, float], runs: tuple[int, int], note: str) -> float:
     ours, published = seconds
     counts = f"{runs[0]}/{runs[1]}"
-    print(f"{name:20}{ours:8.3f}s{published:10.3f}s{published / ours:8.1f}{counts:>7}  {note}", flush=True)
+    times = f"{floor:8.3f}s{ours:8.3f}s{published:10.3f}s"
+    print(f"{name:20}{times}{published / ours:8.1f}{counts:>7}  {note}", flush=True)
     return published / ours
 
 

@@ -124,15 +124,17 @@ def beam_search(
         max_length: most words; a hypothesis that long counts as ended.
     """
     beams = Beams(len(like), options, max_length, like.device)
-    state = state.select(torch.arange(len(like), device=like.device).repeat_interleave(options.beam_size))
-    while beams.sentences:
-        scores = model.step(state, beams.text[:, -1]).float()
-        log_probs = _restricted(scores, filters, beams)
-        kills = options.kill_repeating_paths and options.no_repeat_ngram
-        rows = beams.advance(log_probs, _repeating(beams.text, options.no_repeat_ngram) if kills else ())
-        if len(rows):
-            state = state.select(rows)
-    return beams.best()
+    copies = torch.arange(len(like), device=like.device).repeat_interleave(options.beam_size)
+    scores = model.step(state, beams.text[:: options.beam_size, -1])  # the hypotheses of a clip are still the same
+    scores, state = scores[copies], state.select(copies)
+    kills = options.kill_repeating_paths and options.no_repeat_ngram
+    while True:
+        killed = _repeating(beams.text, options.no_repeat_ngram) if kills else ()
+        rows = beams.advance(_restricted(scores.float(), filters, beams), killed)
+        if not beams.sentences:
+            return beams.best()
+        state = state.select(rows)
+        scores = model.step(state, beams.text[:, -1])
 
 
 def _restricted(scores: Tensor, filters: Sequence[Filter], beams: Beams) -> Tensor:

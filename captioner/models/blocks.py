@@ -40,10 +40,12 @@ def projection(n_in: int, config: ModelConfig) -> nn.Sequential:
 
 
 def joint_linear(x: Tensor, *layers: nn.Linear) -> Tensor:
-    """Outputs of several linear layers on the same input side by side, by one matrix product.
+    """Outputs of several linear layers on the same input side by side, in training by one matrix product.
 
-    It copies the weights, so it is for many rows; for the few rows of a decoding step the layers one by one are faster.
+    That copies the weights, which only the many rows of a training batch are worth.
     """
+    if not torch.is_grad_enabled():
+        return torch.cat([layer(x) for layer in layers], dim=-1)
     weight = torch.cat([layer.weight for layer in layers])
     return linear(x, weight, torch.cat([layer.bias for layer in layers]))
 
@@ -96,6 +98,20 @@ class Attention(nn.Module):
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from query (T, Lq, D) to memory (T, Lk, D)."""
         return self.attend(self.queries(query), *self.keys(memory), mask)
+
+    def summarize(self, query: Tensor, x: Tensor, mask: Tensor) -> Tensor:
+        """What `forward` gives, for few queries (T, Lq, D) to many positions x (T, L, D), which are not projected.
+
+        The key's weights go into the queries (its bias adds the same to all scores of a query), the value's come after
+        merging. mask (T, 1, 1, L); there is no dropout.
+        """
+        weights = (layer.weight.unflatten(0, (self.n_heads, -1)) for layer in (self.key, self.value))  # (H, d, D)
+        key_weight, value_weight = weights
+        query = self.queries(query)  # (T, H, Lq, d)
+        query = torch.einsum("thqd,hdn->thqn", query / query.shape[-1] ** 0.5, key_weight)
+        scores = torch.einsum("thqn,tln->thql", query, x).masked_fill(~mask, -torch.inf)
+        merged = torch.einsum("thql,tln->thqn", scores.softmax(dim=-1), x)
+        return torch.einsum("thqn,hdn->tqhd", merged, value_weight).flatten(2) + self.value.bias
 
 
 class Output(nn.Module):

@@ -43,7 +43,7 @@ class KeyValueCache(Rows):
     def empty(cls, n_rows: int, n_heads: int, room: int, like: Tensor) -> KeyValueCache:
         """Room for ``room`` positions; dtype, device and D from ``like`` (..., D)."""
         size = like.shape[-1] // n_heads
-        key, value = (like.new_zeros(n_rows, n_heads, room, size) for _ in range(2))
+        key, value = (like.new_empty(n_rows, n_heads, room, size) for _ in range(2))
         return cls(key, value)
 
     def select(self, rows: Tensor) -> KeyValueCache:

@@ -67,7 +67,13 @@ class MemoryUpdater(nn.Module):
     def forward(self, memory: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         """Memory (R, M, D) after sentences with ``key`` and ``value`` (R, H, L, D/H), mask (R, 1, 1, L)."""
         attention = self.memory_update_attention
-        summary = attention.attend(attention.queries(memory), key, value, mask)
+        return self._mix(memory, attention.attend(attention.queries(memory), key, value, mask))
+
+    def after(self, memory: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+        """The same from the ``states`` (R, L, D) that keys and values are made of."""
+        return self._mix(memory, self.memory_update_attention.summarize(memory, states, mask))
+
+    def _mix(self, memory: Tensor, summary: Tensor) -> Tensor:
         candidate = (self.mc(memory) + self.sc(summary)).tanh()
         gate = (self.mz(memory) + self.sz(summary)).sigmoid()
         return candidate + gate * (memory - candidate)
@@ -191,9 +197,7 @@ class Layer(nn.Module):
 
     def update(self, state: LayerState, mask: Tensor) -> Tensor:
         """Memory (R, M, D) after the sentences in ``state``, mask (R, 1, 1, n) of their real positions."""
-        states = state.hidden.states[:, : mask.shape[-1]]
-        keys = self.memory_updater.memory_update_attention.keys(states)
-        return self.memory_updater(state.hidden.memory, *keys, mask)
+        return self.memory_updater.after(state.hidden.memory, state.hidden.states[:, : mask.shape[-1]], mask)
 
     def _augment(self, a: Tensor, h: Tensor, state: LayerState, mask: Tensor | None) -> Tensor:
         state.hidden.append(h)
@@ -267,7 +271,8 @@ class Mart(JointCaptioner):
             return self._remember_written(state, text, text_lengths)
         batch = Batch.one_step(video, lengths, text, text_lengths)
         x, joint = self.embed(batch)
-        return self.encoder(x, joint, batch.step_rows, memory)[1]
+        nothing = torch.empty(0, dtype=torch.int64, device=x.device)  # of the last layer's output
+        return self.encoder(x, joint, batch.step_rows, memory, nothing)[1]
 
     def _remember_written(self, state: JointState, text: Tensor, lengths: Tensor) -> list[Tensor]:
         rows = state.layers[0].hidden.rows
