@@ -134,15 +134,15 @@ class LocalNetwork(nn.Module):
 
     def _pooled(self, sequences: Ragged) -> list[Tensor]:
         """Each block of ``sequences`` -> (n, D)."""
-        pooled, start, left = [], 0, len(sequences.values)
-        sizes = blocks(sequences.lengths)
-        for lengths in sequences.lengths.split(sizes):
-            rows = int(lengths.sum())
-            twice = len(sizes) > 1 and left > self.kept_tokens and torch.is_grad_enabled()
+        lengths = sequences.lengths.split(blocks(sequences.lengths))
+        rows = [int(part.sum()) for part in lengths]
+        values, left, pooled = sequences.values.split(rows), sum(rows), {}
+        for i in sorted(range(len(rows)), key=lambda i: -rows[i]):  # what comes later fits where earlier ones were
+            twice = torch.is_grad_enabled() and len(rows) > 1 and left - rows[i] // 2 > self.kept_tokens
             run = partial(checkpoint, self._packed, use_reentrant=False) if twice else self._packed
-            pooled.append(run(self._project(sequences.values[start : start + rows]), Layout.packed(lengths)))
-            start, left = start + rows, left - rows
-        return pooled
+            pooled[i] = run(self._project(values[i]), Layout.packed(lengths[i]))
+            left -= rows[i]
+        return [pooled[i] for i in range(len(rows))]
 
     def _packed(self, projected: Tensor, layout: Layout) -> Tensor:
         return self.pooler(*self.transformer(F.gelu(projected), layout))

@@ -69,7 +69,7 @@ def s3d_howto100m(path: str = "") -> Backbone:
 
 
 def s3d_howto100m_paper2020(path: str = "") -> Backbone:
-    """S3D of MIL-NCE, 512-d, as in COOT's published YouCook2 features: 32 frames at 10 fps, a feature every 1.6 s."""
+    """S3D of MIL-NCE, 512-d, as COOT's YouCook2 features seem to be: 32 frames at 10 fps, a feature every 1.6 s."""
     return _s3d("s3d_howto100m_paper2020", path, 224, Window(32, 10.0))
 
 
