@@ -242,7 +242,7 @@ def decoders(model: Mart, kind: str, items: list[Item]) -> tuple[Callable, Calla
     batch, filler = (collate(videos) for videos in (items, pad_paragraphs(items, model.config)))
     batch, filler = (replace(b, video=b.video.to(dtype)) for b in (batch, filler))
     if kind == "beam":
-        return lambda: generate(model, batch, BEAM), lambda: generate(Uncached(model), filler, BEAM)
+        return lambda: generate(model, batch, BEAM), lambda: generate(Uncached(model, BEAM.beam_size), filler, BEAM)
     steps = [replace(step, video=step.video.to(dtype)) for step in published_steps(items, model.config)]
     return lambda: generate(model, batch), lambda: published_greedy(model, steps)
 

@@ -8,7 +8,7 @@ again for every word. Blocks and weights are those of `captioner.models`; this i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -136,13 +136,20 @@ class Uncached:
 
     recurrent = True
 
-    def __init__(self, model: Mart) -> None:
+    def __init__(self, model: Mart, beam_size: int) -> None:
+        self.beam_size = beam_size
         self.model, self.config, self.modules = model, model.config, model.modules
 
     def begin(self, video: Tensor, lengths: Tensor, memory: list | None) -> Recomputed:
         return Recomputed(video, memory, torch.zeros(len(video), 0, dtype=torch.int64))
 
     def step(self, state: Recomputed, words: Tensor) -> Tensor:
+        if state.text.shape[1] == 0:  # as published: all hypotheses of a clip, though they are still the same
+            for _ in range(self.beam_size - 1):
+                self._scores(replace(state), words)
+        return self._scores(state, words)
+
+    def _scores(self, state: Recomputed, words: Tensor) -> Tensor:
         state.text = torch.cat([state.text, words[:, None]], dim=1)
         n = state.text.shape[1]
         padded = F.pad(state.text, (0, self.config.max_t_len - n))

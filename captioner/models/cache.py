@@ -35,31 +35,31 @@ class Rows:
 class KeyValueCache(Rows):
     """Keys and values of the positions seen so far, in buffers with room for all."""
 
-    key: Tensor  # (R, H, room, d)
-    value: Tensor  # (R, H, room, d)
+    key: Tensor  # (R, room, H, d), as the projection gives them
+    value: Tensor  # (R, room, H, d)
     length: int = 0
 
     @classmethod
     def empty(cls, n_rows: int, n_heads: int, room: int, like: Tensor) -> KeyValueCache:
         """Room for ``room`` positions; dtype, device and D from ``like`` (..., D)."""
         size = like.shape[-1] // n_heads
-        key, value = (like.new_empty(n_rows, n_heads, room, size) for _ in range(2))
+        key, value = (like.new_empty(n_rows, room, n_heads, size) for _ in range(2))
         return cls(key, value)
 
     def select(self, rows: Tensor) -> KeyValueCache:
         """A new cache with the given rows; only what has been stored is copied."""
         chosen = [x.new_empty(len(rows), *x.shape[1:]) for x in (self.key, self.value)]
         for new, old in zip(chosen, (self.key, self.value), strict=True):
-            torch.index_select(old[:, :, : self.length], 0, rows, out=new[:, :, : self.length])
+            torch.index_select(old[:, : self.length], 0, rows, out=new[:, : self.length])
         return KeyValueCache(*chosen, self.length)
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store (R, H, n, d) after what is there and return all keys and values so far (R, H, length, d)."""
         end = self.length + key.shape[2]
-        self.key[:, :, self.length : end] = key
-        self.value[:, :, self.length : end] = value
+        self.key[:, self.length : end] = key.transpose(1, 2)
+        self.value[:, self.length : end] = value.transpose(1, 2)
         self.length = end
-        return self.key[:, :, :end], self.value[:, :, :end]
+        return self.key[:, :end].transpose(1, 2), self.value[:, :end].transpose(1, 2)
 
 
 def causal(n_new: int, n_seen: int, device: torch.device) -> Tensor | None:

@@ -151,6 +151,13 @@ class Layer(nn.Module):
         r, a = pick(wanted, r, a)
         return self.output(self.memory_projection(r), a), after
 
+    def remember(self, x: Tensor, joint: JointInput, memory: Tensor | None) -> Tensor:
+        """Only the memory (R, M, D) after R sentences, x (P, D) packed."""
+        h = self.hidden_intermediate(self.attention(x, joint.packing, joint.mask))
+        if memory is None:
+            memory = self._first_memory(h, joint, slice(0, joint.packing.n_sequences))
+        return self.memory_updater.after(memory, joint.packing.unpack(h), joint.key_mask)
+
     def _first_memory(self, h: Tensor, joint: JointInput, rows: slice) -> Tensor:
         hidden = joint.packing.unpack(h)[rows, : joint.n_video]
         return self.memory_initializer(hidden, None if joint.video_mask is None else joint.video_mask[rows])
@@ -228,6 +235,15 @@ class Encoder(nn.Module):
             after.append(new)
         return x, after
 
+    def remember(self, x: Tensor, joint: JointInput, memory: list[Tensor] | None) -> list[Tensor]:
+        """Of each layer the memory (R, M, D) after R sentences, x (P, D) packed."""
+        *first, last = zip(self.layer, memory or [None] * len(self.layer), strict=True)
+        after, rows = [], (slice(0, joint.packing.n_sequences),)
+        for layer, before in first:
+            x, new = layer(x, joint, rows, before)
+            after.append(new)
+        return [*after, last[0].remember(x, joint, last[1])]
+
     def begin(self, x: Tensor, real: Tensor | None, room: int, memory: list[Tensor] | None) -> list[LayerState]:
         """States of the layers after the video positions x (R, v + 2, D)."""
         states = []
@@ -271,8 +287,7 @@ class Mart(JointCaptioner):
             return self._remember_written(state, text, text_lengths)
         batch = Batch.one_step(video, lengths, text, text_lengths)
         x, joint = self.embed(batch)
-        nothing = torch.empty(0, dtype=torch.int64, device=x.device)  # of the last layer's output
-        return self.encoder(x, joint, batch.step_rows, memory, nothing)[1]
+        return self.encoder.remember(x, joint, memory)
 
     def _remember_written(self, state: JointState, text: Tensor, lengths: Tensor) -> list[Tensor]:
         rows = state.layers[0].hidden.rows
