@@ -27,8 +27,8 @@ from encoder.pooling import (
 from training.errors import CootmartError
 from training.linear import Linear
 
-CPU_ROWS = 2048
-"""tokens that go through a network at once on a CPU, so that what a layer writes is still in the cache for the next"""
+CPU_BLOCK = 2048 * 384
+"""numbers that go through a network at once on a CPU, so that what a layer writes is still in the cache for the next"""
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ def build_pooler(name: str, config: ModelConfig) -> nn.Module:
     return poolers[name]()
 
 
-def blocks(lengths: Tensor) -> list[int]:
-    """How many sequences of ``lengths`` (n,) make a block of about `CPU_ROWS` rows; a GPU takes all at once."""
+def blocks(lengths: Tensor, size: int) -> list[int]:
+    """How many sequences of ``lengths`` (n,) make a block of about `CPU_BLOCK` numbers; a GPU takes all at once."""
     ends = lengths.cumsum(0)
-    count = max(1, round(int(ends[-1]) / CPU_ROWS)) if lengths.device.type == "cpu" else 1
+    count = max(1, round(int(ends[-1]) * size / CPU_BLOCK)) if lengths.device.type == "cpu" else 1
     bounds = torch.arange(1, count) * (ends[-1] / count)
     cuts = [0, *torch.searchsorted(ends, bounds).tolist(), len(lengths)]
     return [end - start for start, end in pairwise(cuts) if end > start]
@@ -134,7 +134,7 @@ class LocalNetwork(nn.Module):
 
     def _pooled(self, sequences: Ragged) -> list[Tensor]:
         """Each block of ``sequences`` -> (n, D)."""
-        lengths = sequences.lengths.split(blocks(sequences.lengths))
+        lengths = sequences.lengths.split(blocks(sequences.lengths, self.input_fc.out_features))
         rows = [int(part.sum()) for part in lengths]
         values, left, pooled = sequences.values.split(rows), sum(rows), {}
         for i in sorted(range(len(rows)), key=lambda i: -rows[i]):  # what comes later fits where earlier ones were

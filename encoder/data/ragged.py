@@ -27,10 +27,14 @@ class Ragged:
 
     @classmethod
     def cat(cls, sequences: Sequence[np.ndarray | Tensor]) -> Ragged:
-        """Join a non-empty list of (T_i, D) arrays or tensors. Half precision becomes float32."""
-        tensors = [torch.as_tensor(sequence) for sequence in sequences]
-        lengths = torch.tensor([len(tensor) for tensor in tensors], dtype=torch.int64)
-        return cls(torch.cat(tensors).float(), lengths)
+        """Join a non-empty list of (T_i, D) arrays or tensors. Half precision becomes float32.
+
+        By numpy: torch would start threads for the thread that loads ahead, and with more threads than cores those
+        that compute fall asleep between any two operations.
+        """
+        arrays = [np.asarray(sequence) for sequence in sequences]
+        lengths = torch.tensor([len(array) for array in arrays], dtype=torch.int64)
+        return cls(torch.from_numpy(np.concatenate(arrays, dtype=np.float32, casting="same_kind")), lengths)
 
     @classmethod
     def merged(cls, groups: Sequence[Ragged], order: Tensor) -> Ragged:

@@ -64,7 +64,7 @@ def test_runs_of_sequences_go_to_their_rows(monkeypatch):
 
 
 def gradients(kept_tokens: int, monkeypatch) -> tuple[Tensor, list[Tensor]]:
-    monkeypatch.setattr("encoder.model.CPU_ROWS", 40)
+    monkeypatch.setattr("encoder.model.CPU_BLOCK", 40 * 16)
     torch.manual_seed(1)
     config = ModelConfig(hidden_size=16, ff_size=16, heads=2, af_hidden=8, dropout=0.3, kept_tokens=kept_tokens)
     network = LocalNetwork(10, config).train()
