@@ -9,7 +9,7 @@ from encoder.attention import Attention
 from encoder.packing import Layout
 from training.dropout import Dropout, drop_gelu_linear
 from training.errors import CootmartError
-from training.linear import Linear, linear, product
+from training.linear import Linear, linear, weight_gradient
 
 
 class CootLayerNorm(nn.Module):
@@ -77,7 +77,7 @@ class NormLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy: Tensor):
         x, mean, rate, gain, shift, weight, _ = ctx.saved_tensors
-        both = product(dy.T, (x - mean).mul_(rate).to(dy.dtype)).to(weight.dtype)  # (out, K)
+        both = weight_gradient(dy, (x - mean).mul_(rate).to(dy.dtype)).to(weight.dtype)  # (out, K)
         dbias = dy.sum(0, dtype=weight.dtype)
         dweight = both * gain + torch.outer(dbias, shift)
         return None, None, (both * weight).sum(0), dbias @ weight, dweight, dbias

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.linear import linear, product
+from training.linear import linear, product, weight_gradient
 
 _LANES = 4  # 16-bit numbers in a 64-bit one
 _LOWEST, _VALUES = -(2**15), 2**16
@@ -53,7 +53,7 @@ class _DropGeluLinear(torch.autograd.Function):
         x, kept, weight = ctx.saved_tensors
         dropped = (x * kept).mul_(ctx.scale)  # (rows, n)
         hidden = F.gelu(dropped)
-        dweight = product(grad.T, hidden.to(grad.dtype)).to(weight.dtype)
+        dweight = weight_gradient(grad, hidden.to(grad.dtype)).to(weight.dtype)
         below = product(grad, weight.to(grad.dtype)).to(x.dtype)
         below = (torch.ops.aten.gelu_backward(below, dropped) * kept).mul_(ctx.scale)
         return below, None, dweight, grad.sum(0, dtype=weight.dtype)

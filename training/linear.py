@@ -31,7 +31,37 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     return _product(a, b.T) if _for_onednn(a, b) else a @ b
 
 
+def rounded(rows: int) -> int:
+    """``rows`` or a few more: for every new number of rows oneDNN writes new code, which takes a millisecond."""
+    step = 1 if rows <= 16 else 16 if rows <= 512 else 64
+    return -(-rows // step) * step
+
+
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x W^T + b``: (..., n), (m, n), (m,) -> (..., m)."""
+    rows = x.flatten(0, -2)
+    y = _onednn(_padded(rows), weight, bias)[: len(rows)]
+    return y.view(*x.shape[:-1], len(weight))
+
+
+def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
+    """``grad^T x`` of (P, m) and (P, n), without a gradient of its own."""
+    if not _for_onednn(grad, x):
+        return grad.T @ x
+    count, total = len(x), rounded(len(x))
+    if count == total:
+        return _onednn(grad.T, x.T)
+    columns = grad.new_zeros(grad.shape[1], total)
+    columns[:, :count] = grad.T
+    return _onednn(columns, _padded(x).T)
+
+
+def _padded(rows: Tensor) -> Tensor:
+    missing = rounded(len(rows)) - len(rows)
+    return F.pad(rows, (0, 0, 0, missing)) if missing else rows
+
+
+def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(_dense(x), _dense(weight), bias, "none", [], "")
 
 
@@ -51,7 +81,7 @@ class _Product(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         rows = grad.flatten(0, -2)  # (P, m)
         dx = _product(grad, weight.T) if ctx.needs_input_grad[0] else None
-        dweight = _product(rows.T, x.flatten(0, -2).T) if ctx.needs_input_grad[1] else None
+        dweight = weight_gradient(rows, x.flatten(0, -2)) if ctx.needs_input_grad[1] else None
         return dx, dweight, rows.sum(0) if ctx.needs_input_grad[2] else None
 
 

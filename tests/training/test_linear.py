@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.linear import Linear, linear, product
+from training.linear import Linear, linear, product, rounded
 
 
 def layouts() -> dict[str, torch.Tensor]:
@@ -33,6 +33,25 @@ def test_values_and_gradients(layout):
         results.append((y, *torch.autograd.grad(y, (x, weight, bias), dy)))
     for expected, found in zip(*results, strict=True):
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("rows", [1, 16, 17, 250, 513, 640])
+def test_rows_are_rounded_up_unseen(rows):
+    torch.manual_seed(0)
+    x, weight, dy = (
+        torch.randn(rows, 24, requires_grad=True),
+        torch.randn(7, 24, requires_grad=True),
+        torch.randn(rows, 7),
+    )
+    y = linear(x, weight)
+    assert y.shape == (rows, 7)
+    found = torch.autograd.grad(y, (x, weight), dy)
+    torch.testing.assert_close((y, *found), (x @ weight.T, dy @ weight, dy.T @ x), rtol=1e-4, atol=1e-4)
+
+
+def test_few_numbers_of_rows_reach_onednn():
+    assert len({rounded(rows) for rows in range(1, 4097)}) < 110
+    assert all(rows <= rounded(rows) <= max(rows + 15, 1.13 * rows) for rows in range(1, 4097))
 
 
 def test_more_dimensions_and_no_bias():
