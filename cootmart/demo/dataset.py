@@ -20,6 +20,7 @@ from cootmart.demo.render import FPS, REST, segments, write_video
 from cootmart.demo.world import Story, make_story
 from training.errors import CootmartError
 from training.files import read_json, write_json
+from training.memory import keep_freed_memory
 from training.progress import Progress
 from training.workers import end_with_parent
 
@@ -140,8 +141,13 @@ def _mapped(render: partial, parts: list[list[Item]], workers: int) -> Iterator[
         yield from map(render, parts)
         return
     # "spawn": a fork would copy the locks of threads that torch may already have started
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
         yield from pool.map(render, parts)
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    keep_freed_memory()  # frames come and go
 
 
 def _render(items: list[Item], folder: Path, seed: int) -> int:

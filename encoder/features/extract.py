@@ -20,6 +20,7 @@ from encoder.features.backbones import load_backbone, video_features
 from encoder.features.store import Hdf5Features, checked, write_features
 from training.errors import CootmartError
 from training.files import atomic_path, read_json, write_json
+from training.memory import keep_freed_memory
 from training.progress import track
 from training.workers import end_with_parent
 
@@ -122,6 +123,7 @@ def _one_thread() -> None:
     import torch
 
     end_with_parent()
+    keep_freed_memory()  # frames come and go
     torch.set_num_threads(1)
 
 
