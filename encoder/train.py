@@ -51,11 +51,15 @@ class EncoderStage:
 
     def validate(self, epoch: int) -> dict[str, float]:
         """Loss and retrieval scores of the validation split; recalls are fractions."""
-        losses, outputs = [], []
-        for batch in (batch.to(self.device) for batch in self.val_batches):
-            outputs.append((batch, self.model(batch)))
-            losses.append(coot_loss(outputs[-1][1], self.config.loss, mean_position)[0])
-        metrics = evaluate(gather(outputs, "validation"))
+        losses: list[Tensor] = []
+
+        def outputs() -> Iterator[tuple[Batch, CootOutput]]:  # one at a time: the features of all need not fit
+            for batch in (batch.to(self.device) for batch in self.val_batches):
+                output = self.model(batch)
+                losses.append(coot_loss(output, self.config.loss, mean_position)[0])
+                yield batch, output
+
+        metrics = evaluate(gather(outputs(), "validation"))
         score = best_epoch_score(metrics, self.config.score)
         return {"score": score, "loss": float(torch.stack(losses).mean()), **metrics}
 

@@ -22,7 +22,7 @@ DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, struct.error),
 )
 """what reading damaged npz files raises"""
-MEMORY = 4 << 30
+MEMORY = 2 << 30
 """bytes of features that a store keeps after their first use; what does not fit is read again every time"""
 
 
