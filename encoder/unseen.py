@@ -17,7 +17,7 @@ from encoder.features.statistics import FEW, FeatureStatistics
 from encoder.features.store import Features
 
 MOST_VIDEOS = 2000
-MEMORY = 1 << 30
+MEMORY = 1 << 29
 """bytes of features that are looked at"""
 
 

@@ -49,14 +49,14 @@ class FeatureStatistics:
         Raises:
             CootmartError: fewer than three videos.
         """
-        videos = [x.astype(np.float32) for x in videos]
-        if len(videos) < FEW:
-            raise CootmartError(f"feature statistics: found {len(videos)} videos, expected at least {FEW}")
-        means = np.stack([x.mean(0) for x in videos])  # (V, D)
+        looks = [(x.mean(0), _spread(x)) for x in (x.astype(np.float32) for x in videos)]
+        if len(looks) < FEW:
+            raise CootmartError(f"feature statistics: found {len(looks)} videos, expected at least {FEW}")
+        means = np.stack([mean for mean, _ in looks])  # (V, D)
         deviation = means.std(0)
         deviation = np.maximum(deviation, LEAST_DEVIATION * deviation.max() + 1e-12)
         distances = np.sqrt(np.square((means - means.mean(0)) / deviation).mean(1))
-        spread = float(np.median([_spread(x) for x in videos]))
+        spread = float(np.median([spread for _, spread in looks]))
         return cls(_short(means.mean(0)), _short(deviation), float(np.quantile(distances, 0.99)), spread)
 
     @classmethod
