@@ -77,8 +77,10 @@ def build_pooler(name: str, config: ModelConfig) -> nn.Module:
 
 def blocks(lengths: Tensor, size: int) -> list[int]:
     """How many sequences of ``lengths`` (n,) make a block of about `CPU_BLOCK` numbers; a GPU takes all at once."""
+    if lengths.device.type != "cpu":
+        return [len(lengths)]
     ends = lengths.cumsum(0)
-    count = max(1, round(int(ends[-1]) * size / CPU_BLOCK)) if lengths.device.type == "cpu" else 1
+    count = max(1, round(int(ends[-1]) * size / CPU_BLOCK))
     bounds = torch.arange(1, count) * (ends[-1] / count)
     cuts = [0, *torch.searchsorted(ends, bounds).tolist(), len(lengths)]
     return [end - start for start, end in pairwise(cuts) if end > start]
@@ -135,7 +137,7 @@ class LocalNetwork(nn.Module):
     def _pooled(self, sequences: Ragged) -> list[Tensor]:
         """Each block of ``sequences`` -> (n, D)."""
         lengths = sequences.lengths.split(blocks(sequences.lengths, self.input_fc.out_features))
-        rows = [int(part.sum()) for part in lengths]
+        rows = [int(part.sum()) for part in lengths] if len(lengths) > 1 else [len(sequences.values)]
         values, left, pooled = sequences.values.split(rows), sum(rows), {}
         for i in sorted(range(len(rows)), key=lambda i: -rows[i]):  # what comes later fits where earlier ones were
             twice = torch.is_grad_enabled() and len(rows) > 1 and left - rows[i] // 2 > self.kept_tokens

@@ -43,8 +43,9 @@ class Ragged:
         moved = lengths[order]
         first = (moved.cumsum(0) - moved)[order.argsort()]  # row where each sequence goes
         shift = first - (lengths.cumsum(0) - lengths)
-        rows = torch.arange(int(lengths.sum()), device=lengths.device) + shift.repeat_interleave(lengths)
-        values = groups[0].values.new_empty(len(rows), groups[0].values.shape[-1])
+        total = sum(len(group.values) for group in groups)  # lengths.sum() would wait for the device
+        rows = torch.arange(total, device=lengths.device) + shift.repeat_interleave(lengths, output_size=total)
+        values = groups[0].values.new_empty(total, groups[0].values.shape[-1])
         for group, to in zip(groups, rows.split([len(group.values) for group in groups]), strict=True):
             values.index_copy_(0, to, group.values)
         return cls(values, moved)
