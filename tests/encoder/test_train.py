@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
+from dataclasses import replace
+
 import pytest
 import torch
 
 from encoder.config import EncoderConfig, LossConfig, ModelConfig
 from encoder.data.dataset import open_splits
+from encoder.data.ragged import Ragged
 from encoder.losses import coot_loss
 from encoder.train import EncoderStage, train
 from tests.encoder.tiny import TEXT_DIM, VIDEO_DIM, write_tiny
@@ -32,6 +36,28 @@ def test_embeddings_are_compared_in_float32(config):
     torch.manual_seed(0)
     expected, _ = coot_loss(output, config.loss)
     assert found.dtype == torch.float32 and torch.equal(found, expected)
+
+
+def test_validation_lets_features_go(config):
+    stage = EncoderStage(config, *open_splits(config.data, VIDEO_DIM, TEXT_DIM), torch.device("cpu"))
+    (batch,) = stage.batches(0)
+    alive: list[int] = []
+    seen: list[weakref.ref] = []
+
+    def batches():
+        for i in range(6):
+            keys = [f"{key}-{i}" for key in batch.keys]
+            copy = replace(batch, keys=keys, vid=Ragged(batch.vid.values.clone(), batch.vid.lengths))
+            seen.append(weakref.ref(copy.vid.values))
+            yield copy
+            del copy
+            alive.append(sum(ref() is not None for ref in seen))
+
+    stage.val_batches = batches()
+    stage.model.eval()
+    with torch.no_grad():
+        stage.validate(0)
+    assert len(alive) == 6 and max(alive) <= 2, "features of earlier batches are gone"
 
 
 @pytest.mark.parametrize("model", ["network=coot", "network=hse", "local_pooler=cls"])
