@@ -64,7 +64,7 @@ class Layout:
         n, size = len(self.lengths), packed.shape[-1]
         if self.dense or self.is_full:
             return packed.view(n, self.width, size)
-        return packed.new_zeros(n * self.width, size).index_copy(0, self.rows, packed).view(n, self.width, size)
+        return packed.new_zeros(n * self.width, size).index_copy_(0, self.rows, packed).view(n, self.width, size)
 
     def pack(self, padded: Tensor) -> Tensor:
         """(n, T, D) -> (rows, D), the inverse of `pad`."""

@@ -227,7 +227,7 @@ def bench_training(name: str, plan: Plan, rates: Rates) -> float:
     work = [products(lambda loss=loss: loss().backward(), rates) for loss in (ours, published)]
     seconds = medians(trainer(model, ours), by_torch(trainer(model, published)), plan.repeats)
     gflop = [found.flops / 1e9 for found in work]
-    real = len(batch.text_rows if name == "vanilla" else batch.joint_rows)
+    real = int((batch.text_lengths if name == "vanilla" else batch.text_lengths + batch.video_lengths + 2).sum())
     rows = sum(step.text.numel() + (name != "vanilla") * len(step.text) * config.max_v_len for step in steps)
     note = (
         f"{plan.n_videos} videos, {batch.n_sentences} sentences, {real} real of {rows} positions; "

@@ -48,6 +48,8 @@ def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     """``grad^T x`` of (P, m) and (P, n), without a gradient of its own."""
     if not _for_onednn(grad, x):
         return grad.T @ x
+    if grad.shape[1] > x.shape[1]:  # oneDNN gets a transposed copy of the first: let that be the smaller
+        return weight_gradient(x, grad).T
     count, total = len(x), rounded(len(x))
     if count == total:
         return _onednn(grad.T, x.T)

@@ -80,8 +80,11 @@ class Attention(nn.Module):
         Returns:
             (T, Lq, D).
         """
-        dropout = self.dropout if self.training else 0.0
-        return merge_heads(attention(query, key, value, mask, dropout))
+        return merge_heads(self.look(query, key, value, mask))
+
+    def look(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """`attend` with the heads (T, H, Lq, D/H) still apart."""
+        return attention(query, key, value, mask, self.dropout if self.training else 0.0)
 
     def queries(self, x: Tensor) -> Tensor:
         """Projected queries (T, H, L, D/H) of x (T, L, D)."""
@@ -138,9 +141,9 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor, packing: Packing, mask: Tensor, wanted: Tensor | None = None) -> Tensor:
         """Packed rows (P, D) to packed rows, all or only ``wanted`` (K,); mask broadcastable to (T, H, L, L)."""
         attention = self.self
-        projected = packing.unpack(joint_linear(x, attention.query, attention.key, attention.value))
-        query, key, value = (split_heads(part, attention.n_heads) for part in projected.chunk(3, dim=-1))
-        return self.output(*pick(wanted, packing.pack(attention.attend(query, key, value, mask)), x))
+        projected = joint_linear(x, attention.query, attention.key, attention.value)
+        heads = packing.split_heads(projected, attention.n_heads, 3)
+        return self.output(*pick(wanted, packing.merge_heads(attention.look(*heads, mask)), x))
 
     def extend(self, x: Tensor, cache: KeyValueCache, mask: Tensor | None) -> Tensor:
         """The next positions x (R, n, D) of sequences whose earlier ones are in ``cache``."""

@@ -21,7 +21,6 @@ from captioner.models.blocks import (
     Output,
     init_bert_weights,
     joint_linear,
-    split_heads,
 )
 from captioner.models.cache import KeyValueCache, Rows
 from captioner.models.joint import JointCaptioner, JointInput, JointState
@@ -142,12 +141,11 @@ class Layer(nn.Module):
         h = self.hidden_intermediate(a)
         attend, update = self.memory_augmented_attention, self.memory_updater.memory_update_attention
         projected = joint_linear(h, attend.query, attend.key, attend.value, update.key, update.value)
-        unpacked = joint.packing.unpack(projected).chunk(5, dim=-1)
-        query, key, value, *update_keys = (split_heads(part, self.n_heads) for part in unpacked)
+        query, key, value, *update_keys = joint.packing.split_heads(projected, self.n_heads, 5)
         if memory is None:
             memory = self._first_memory(h, joint, steps[0])
         before, after = self._memories(memory, update_keys, joint.key_mask, steps)
-        r = joint.packing.pack(self._attend_with_memory(before, query, key, value, joint.mask))
+        r = joint.packing.merge_heads(self._look_with_memory(before, query, key, value, joint.mask))
         r, a = pick(wanted, r, a)
         return self.output(self.memory_projection(r), a), after
 
@@ -174,12 +172,12 @@ class Layer(nn.Module):
             after.append(memory)
         return torch.cat(before), torch.cat(after)
 
-    def _attend_with_memory(self, memory: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    def _look_with_memory(self, memory: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         memory_key, memory_value = self.memory_augmented_attention.keys(memory)
         key = torch.cat([memory_key, key], dim=2)
         value = torch.cat([memory_value, value], dim=2)
         mask = F.pad(mask, (memory.shape[1], 0), value=True)  # every position sees the memory
-        return self.memory_augmented_attention.attend(query, key, value, mask)
+        return self.memory_augmented_attention.look(query, key, value, mask)
 
     def begin(self, x: Tensor, real: Tensor | None, room: int, memory: Tensor | None) -> tuple[Tensor, LayerState]:
         """The video positions (R, v + 2, D) of new sentences."""

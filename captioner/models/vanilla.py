@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from captioner.batch import Batch, length_mask
 from captioner.config import ModelConfig
 from captioner.models.base import Captioner
-from captioner.models.blocks import merge_heads, sinusoids, split_heads
+from captioner.models.blocks import sinusoids
 from captioner.models.cache import KeyValueCache, Rows
 from captioner.models.packing import Packing
 from training.dropout import Dropout, attention
@@ -48,15 +48,15 @@ class MultiHead(nn.Module):
 
     def keys(self, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
         """Keys and values (T, H, L, d) of packed x (P, D)."""
-        key, value = packing.unpack(self.wk(x)), packing.unpack(self.wv(x))
-        return split_heads(key, self.n_heads), split_heads(value, self.n_heads)
+        key, value = (packing.split_heads(layer(x), self.n_heads)[0] for layer in (self.wk, self.wv))
+        return key, value
 
     def forward(self, x: Tensor, packing: Packing, keys: tuple[Tensor, Tensor], causal: bool = False) -> Tensor:
         """Attend from packed x (P, D) to keys and values (T, H, Lk, d)."""
-        query = split_heads(packing.unpack(self.wq(x)), self.n_heads)
+        query = packing.split_heads(self.wq(x), self.n_heads)[0]
         dropout = self.dropout if self.training else 0.0
         out = attention(query, *keys, p=dropout, causal=causal, scale=self.scale)
-        return self.wo(packing.pack(merge_heads(out)))
+        return self.wo(packing.merge_heads(out))
 
 
 class FeedForward(nn.Module):

@@ -61,27 +61,33 @@ def test_hidden_states_and_memories(case):
     elif case.config.model == "mart":
         x, joint = model.embed(batch)
         hidden, memories = model.encoder(x, joint, batch.step_rows, None)
-        close(hidden, packed(case, batch, case.expected("hidden")))
+        close(joint.packing.unpack(hidden)[real_positions(batch)], real(case, batch, case.expected("hidden")))
         for i, after in enumerate(memories):
             close(after, case.expected(f"mem{i}"))
     elif case.config.model == "norec":
         x, joint = model.embed(batch)
-        close(model.scores(model.encoder(x, joint)), packed(case, batch, case.expected("scores")))
+        scores = model.scores(joint.packing.unpack(model.encoder(x, joint)))
+        close(scores[real_positions(batch)], real(case, batch, case.expected("scores")))
     elif case.config.model == "vanilla":
         for i, states in enumerate(model.encoder(batch.video, batch.video_lengths)):
             close(states, case.expected(f"enc_layer{i}"))
     else:
         states, mask = model.encode(batch.video, batch.video_lengths)
-        real = mask[:, 0, 0]
-        close(states[real], case.expected("enc")[:, : real.shape[1]][real])
+        mask = mask[:, 0, 0]
+        close(states[mask], case.expected("enc")[:, : mask.shape[1]][mask])
 
 
-def packed(case: GoldenModel, batch, full: torch.Tensor) -> torch.Tensor:
+def real_positions(batch) -> torch.Tensor:
+    """(T, L) bool."""
+    return joint_mask(batch.video, batch.video_lengths, batch.text, batch.text_lengths)
+
+
+def real(case: GoldenModel, batch, full: torch.Tensor) -> torch.Tensor:
     """Real positions (P, ...) of published tensors (T, Lv + Lt, ...)."""
     n_video = batch.video.shape[1] + 2
     start = case.config.max_v_len
     trimmed = torch.cat([full[:, :n_video], full[:, start : start + batch.text.shape[1]]], dim=1)
-    return trimmed[joint_mask(batch.video, batch.video_lengths, batch.text, batch.text_lengths)]
+    return trimmed[real_positions(batch)]
 
 
 @torch.no_grad()
@@ -95,7 +101,7 @@ def test_embeddings(case):
         close(case.model._embed(batch)[0][:n], expected)
     else:
         x, joint = case.model.embed(batch)
-        mask = joint_mask(batch.video, batch.video_lengths, batch.text, batch.text_lengths)[:n]
+        mask = real_positions(batch)[:n]
         start = case.config.max_v_len
         n_video = batch.video.shape[1] + 2
         kept = torch.cat([expected[:, :n_video], expected[:, start : start + batch.text.shape[1]]], dim=1)
