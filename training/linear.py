@@ -53,14 +53,18 @@ def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     count, total = len(x), rounded(len(x))
     if count == total:
         return _onednn(grad.T, x.T)
-    columns = grad.new_zeros(grad.shape[1], total)
-    columns[:, :count] = grad.T
+    columns = grad.new_empty(grad.shape[1], total)
+    columns[:, :count], columns[:, count:] = grad.T, 0
     return _onednn(columns, _padded(x).T)
 
 
 def _padded(rows: Tensor) -> Tensor:
-    missing = rounded(len(rows)) - len(rows)
-    return F.pad(rows, (0, 0, 0, missing)) if missing else rows
+    count, total = len(rows), rounded(len(rows))
+    if count == total:
+        return rows
+    padded = rows.new_empty(total, rows.shape[1])  # F.pad would write everything twice
+    padded[:count], padded[count:] = rows, 0
+    return padded
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.linear import Linear, linear, product, rounded
+from training.linear import Linear, linear, product, rounded, weight_gradient
 
 
 def layouts() -> dict[str, torch.Tensor]:
@@ -78,3 +78,10 @@ def test_strided_rows_are_not_slow():
     started = time.perf_counter()
     linear(x, weight).backward(dy)
     assert time.perf_counter() - started < 2.0, "oneDNN's path for such strides takes seconds"
+
+
+@pytest.mark.parametrize("shape", [(600, 24, 8), (600, 8, 24), (37, 5, 5), (1, 3, 2)])
+def test_weight_gradient_is_the_product_over_all_rows(shape):
+    rows, m, n = shape
+    grad, x = torch.randn(rows, m), torch.randn(rows, n)
+    torch.testing.assert_close(weight_gradient(grad, x), grad.T @ x, rtol=1e-4, atol=1e-4)
