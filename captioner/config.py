@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from training.errors import CootmartError
+from training.config import require
 from training.loop import LoopConfig
 from training.optim import OptimizerConfig
 
@@ -14,11 +14,6 @@ MEMORY_MASKS = ("query", "key")
 STRATEGIES = ("greedy", "beam", "sample")
 LENGTH_PENALTIES = ("none", "wu", "avg")
 BASELINES = ("others", "greedy")
-
-
-def _require(group: object, where: str, name: str, holds: bool, expected: str) -> None:
-    if not holds:
-        raise CootmartError(f"{where}.{name}: found {getattr(group, name)!r}, expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -100,7 +95,7 @@ class ModelConfig:
         return self.max_v_len - self.video_margin
 
     def _check(self, name: str, holds: bool, expected: str) -> None:
-        _require(self, "model", name, holds, expected)
+        require(self, "model", name, holds, expected)
 
 
 @dataclass(frozen=True)
@@ -157,7 +152,7 @@ class DecodingOptions:
         self._check("top_p", 0 < self.top_p <= 1, "more than 0, at most 1")
 
     def _check(self, name: str, holds: bool, expected: str) -> None:
-        _require(self, "decoding", name, holds, expected)
+        require(self, "decoding", name, holds, expected)
 
 
 @dataclass(frozen=True)
@@ -227,10 +222,10 @@ class ScstConfig:
     """how much a paragraph that does nothing but repeat itself (R@4 of 1) loses of its CIDEr-D (0 to 10)"""
 
     def __post_init__(self) -> None:
-        _require(self, "scst", "baseline", self.baseline in BASELINES, "one of " + ", ".join(BASELINES))
+        require(self, "scst", "baseline", self.baseline in BASELINES, "one of " + ", ".join(BASELINES))
         least = 2 if self.baseline == "others" else 1
-        _require(self, "scst", "samples", self.samples >= least, f"{least} or more with baseline {self.baseline}")
-        _require(self, "scst", "repetition_penalty", self.repetition_penalty >= 0, "0 or more")
+        require(self, "scst", "samples", self.samples >= least, f"{least} or more with baseline {self.baseline}")
+        require(self, "scst", "repetition_penalty", self.repetition_penalty >= 0, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -258,9 +253,9 @@ class CaptionerConfig:
 
     def __post_init__(self) -> None:
         known = self.batch_of in ("videos", "sentences")
-        _require(self, "captioner", "batch_of", known, "videos or sentences")
+        require(self, "captioner", "batch_of", known, "videos or sentences")
         n = 3 if self.data.features.endswith("_window") else 1
         known = f"{self.model.video_margin + n} or more for data.features={self.data.features}"
-        _require(self.model, "model", "max_v_len", self.model.max_features >= n, known)
+        require(self.model, "model", "max_v_len", self.model.max_features >= n, known)
         alone = self.batch_of == "videos" or self.model.model not in ("mart", "xl", "xlgrad")
-        _require(self, "captioner", "batch_of", alone, f"videos: {self.model.model} learns from whole paragraphs")
+        require(self, "captioner", "batch_of", alone, f"videos: {self.model.model} learns from whole paragraphs")

@@ -2,9 +2,9 @@
 
     python scripts/speed_run.py data/sim --out runs/speed [--bf16] [--encoder-epochs N] [--captioner-epochs N]
 
-The folder holds ``meta_all.json``, ``frames.h5`` and ``words.h5`` of YouCook2 (see ``simulate_features.py``). The
-protocol is fixed: the published configurations with their schedules and early stopping, without GloVe vectors; fewer
-epochs only if told so, and the table says it. A run that was stopped goes on where it was.
+The folder holds ``meta_all.json``, ``frames.h5``, ``words.h5`` and ``words_sentence_splits.json`` of YouCook2 (see
+``simulate_features.py``). The protocol is fixed: the published configurations with their schedules and early stopping,
+without GloVe vectors; fewer epochs only if told so, and the table says it. A run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from encoder.features.text import WordFeatures
 from encoder.train import train as train_encoder
 from evaluation import Scorer
 from training import config as configuration
-from training.files import write_json
+from training.errors import CootmartError
+from training.files import read_json, write_json
 from training.loop import pick_device
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -41,12 +42,21 @@ COLUMNS = {"Bleu_3": "B@3", "Bleu_4": "B@4", "METEOR": "METEOR", "ROUGE_L": "ROU
 
 
 @contextmanager
-def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
-    """Announce a step and keep how long it took."""
+def timed(out: Path, step: str) -> Iterator[None]:
+    """Announce a step and add how long it took to ``seconds.json``, where a run that was stopped finds it."""
     print(f"\n{step}", flush=True)
     started = time.monotonic()
-    yield
-    seconds[step] = round(time.monotonic() - started, 1)
+    try:
+        yield
+    finally:
+        seconds = seconds_of(out)
+        seconds[step] = round(seconds.get(step, 0.0) + time.monotonic() - started, 1)
+        write_json(out / "seconds.json", seconds)
+
+
+def seconds_of(out: Path) -> dict[str, float]:
+    """What each step has taken so far."""
+    return read_json(out / "seconds.json") if (out / "seconds.json").exists() else {}
 
 
 def encoder_config(data: Path, epochs: int | None, bf16: bool) -> EncoderConfig:
@@ -95,23 +105,22 @@ def score(config: CaptionerConfig, run: Path) -> dict[str, float]:
 
 def run_all(args: argparse.Namespace) -> dict:
     """All steps; what they took, and the scores."""
-    seconds: dict[str, float] = {}
     encoder, mart = args.out / "encoder", args.out / "mart"
-    with timed(seconds, "train the encoder"):
+    with timed(args.out, "train the encoder"):
         config = encoder_config(args.data, args.encoder_epochs, args.bf16)
         train_encoder(config, encoder, resume=encoder.exists())
-    with timed(seconds, "embed both splits"):
+    with timed(args.out, "embed both splits"):
         retrieval = {s: embed_split(encoder, s, args.out / f"embeddings_{s}.h5") for s in ("train", "val")}["val"]
-    with timed(seconds, "train MART"):
+    with timed(args.out, "train MART"):
         config = captioner_config(args.data, args.out, args.captioner_epochs, args.bf16)
         train_captioner(config, mart, resume=mart.exists())
-    with timed(seconds, "write and score the paragraphs"):
+    with timed(args.out, "write and score the paragraphs"):
         metrics = score(config, mart)
     return {
         "device": str(pick_device()),
         "threads": torch.get_num_threads(),
         "precision": "bf16" if args.bf16 else "float32",
-        "seconds": seconds,
+        "seconds": seconds_of(args.out),
         "epochs": {"encoder": epochs_of(encoder), "mart": epochs_of(mart)},
         "retrieval": retrieval,
         "scores": {name: round(100 * metrics[name], 2) for name in COLUMNS},
@@ -132,13 +141,16 @@ def print_tables(result: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of meta_all.json, frames.h5 and words.h5")
+    parser.add_argument("data", type=Path, help="folder of the four files")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--encoder-epochs", type=int)
     parser.add_argument("--captioner-epochs", type=int)
     args = parser.parse_args()
-    result = run_all(args)
+    try:
+        result = run_all(args)
+    except CootmartError as error:
+        parser.exit(2, f"error: {error}\n")
     write_json(args.out / "speed_run.json", result)
     print_tables(result)
     print(json.dumps(result))
