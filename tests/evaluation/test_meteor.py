@@ -140,6 +140,7 @@ def test_java_that_stalls_is_given_up(expected, monkeypatch):
         monkeypatch.setattr(process._process, "_timeout", 0.5)  # only now: a busy machine may start slowly
         pid = process.pid
         os.kill(pid, signal.SIGSTOP)
+        os.waitpid(pid, os.WUNTRACED)  # until all its threads stand still: one of them might yet answer
         with pytest.raises(EvaluationError, match=r"no answer within 0.5 s"):
             process.counts(REFERENCES, HYPOTHESES)
         assert gone(pid)
