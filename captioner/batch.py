@@ -131,7 +131,7 @@ def places_of(real: Tensor) -> Tensor:
 
     A few padded ones, which nobody looks at, make P a number of rows for which products are fast (`rounded`).
     """
-    taken = real.flatten().clone()
-    n_real = int(taken.sum())
-    spare = (~taken).nonzero().squeeze(1)[: rounded(n_real) - n_real]
-    return taken.index_fill_(0, spare, True).nonzero().squeeze(1)
+    flat = real.flatten()
+    n_real = int(flat.sum())
+    spare = (~flat).nonzero().squeeze(1)[: rounded(n_real) - n_real]
+    return flat.index_fill(0, spare, True).nonzero().squeeze(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from training.config import require
+from training.config import at_least, require
 from training.loop import LoopConfig
 from training.optim import OptimizerConfig
 
@@ -225,7 +225,7 @@ class ScstConfig:
         require(self, "scst", "baseline", self.baseline in BASELINES, "one of " + ", ".join(BASELINES))
         least = 2 if self.baseline == "others" else 1
         require(self, "scst", "samples", self.samples >= least, f"{least} or more with baseline {self.baseline}")
-        require(self, "scst", "repetition_penalty", self.repetition_penalty >= 0, "0 or more")
+        at_least(self, "scst", 0, "repetition_penalty")
 
 
 @dataclass(frozen=True)
