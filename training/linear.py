@@ -10,11 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+_HAS_ONEDNN = torch.backends.mkldnn.is_available() and all(
+    hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")
+)
+_FEW_ROWS = 32  # a hint for the order in memory
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x W^T + b``: (..., n), (m, n), (m,) -> (..., m)."""
+    """``x W^T + b``: (..., n), (m, n) or what `packed` made of it, (m,) -> (..., m)."""
+    if weight.is_mkldnn:
+        return _product(x, weight, bias)
     if not _for_onednn(x, weight):
         return F.linear(x, weight, bias)
     return _Product.apply(x, weight, bias) if torch.is_grad_enabled() else _product(x, weight, bias)
@@ -24,6 +29,13 @@ def _for_onednn(x: Tensor, weight: Tensor) -> bool:
     if not _HAS_ONEDNN or not torch.backends.mkldnn.enabled or torch.is_autocast_enabled("cpu"):
         return False
     return x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.numel() > 0
+
+
+def packed(weight: Tensor) -> Tensor:
+    """``weight`` (m, n) as oneDNN reads it fastest, for many products with few rows and no gradient; else itself."""
+    if not _for_onednn(weight, weight):
+        return weight
+    return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _FEW_ROWS)
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
@@ -39,9 +51,10 @@ def rounded(rows: int) -> int:
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x W^T + b``: (..., n), (m, n), (m,) -> (..., m)."""
-    rows = x.flatten(0, -2)
-    y = _onednn(_padded(rows), weight, bias)[: len(rows)]
-    return y.view(*x.shape[:-1], len(weight))
+    rows = x if x.dim() == 2 else x.flatten(0, -2)
+    y = _onednn(_padded(rows), weight, bias)
+    y = y if len(y) == len(rows) else y[: len(rows)]
+    return y if x.dim() == 2 else y.view(*x.shape[:-1], len(weight))
 
 
 def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
@@ -73,7 +86,7 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _dense(x: Tensor) -> Tensor:
     """Row by row or column by column; what oneDNN does with other strides can take a thousand times as long."""
-    return x if x.is_contiguous() or (x.dim() == 2 and x.T.is_contiguous()) else x.contiguous()
+    return x if x.is_mkldnn or x.is_contiguous() or (x.dim() == 2 and x.T.is_contiguous()) else x.contiguous()
 
 
 class _Product(torch.autograd.Function):
@@ -94,5 +107,13 @@ class _Product(torch.autograd.Function):
 class Linear(nn.Linear):
     """`torch.nn.Linear` by `linear`."""
 
+    packed: Tensor | None = None
+    """the weight as `packed` gives it, while many products without a gradient follow"""
+
     def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
+        return self.times(x, self.bias)
+
+    def times(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """`forward` with another bias."""
+        weight = self.packed
+        return linear(x, self.weight if weight is None or torch.is_grad_enabled() else weight, bias)

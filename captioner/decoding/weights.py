@@ -1,4 +1,4 @@
-"""How the weights lie in memory while words are written."""
+"""The weights as they are read fastest while words are written."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from training.linear import Linear
+from captioner.models.blocks import Joinable
+from training.linear import Linear, packed
 
 
 @contextmanager
 def ready_for_few_rows(model: nn.Module) -> Iterator[None]:
-    """Inside, weights lie in memory column by column: the same numbers, read faster where x has only a few rows.
+    """Inside, products that can be joined are one, and on a CPU weights lie in memory as oneDNN wants them.
 
-    Of use for many products with the same weights, as decoding has them; on other devices it does nothing.
+    Of use for many products of few rows with the same weights, as decoding has them. Gradients take the weights as
+    they are, inside too.
     """
-    layers = [layer for layer in model.modules() if isinstance(layer, Linear) and layer.weight.is_cpu]
-    layers = [layer for layer in layers if layer.weight.is_contiguous()]  # another thread may be decoding too
-    kept = [layer.weight.data for layer in layers]
-    with torch.inference_mode(False):  # a tensor made there could not be trained, should it stay
-        for layer in layers:
-            layer.weight.data = layer.weight.data.T.contiguous().T
+    blocks = [part for part in model.modules() if isinstance(part, Joinable) and part.joint is None]
+    layers = [part for part in model.modules() if isinstance(part, Linear) and part.packed is None]
     try:
+        with torch.inference_mode():  # another thread may be decoding too: it leaves alone what is set here
+            for block in blocks:
+                weight, bias = block.joint_weights()
+                block.joint = packed(weight), bias
+            for layer in layers:
+                layer.packed = packed(layer.weight.detach())
         yield
     finally:
-        for layer, weight in zip(layers, kept, strict=True):
-            layer.weight.data = weight
+        for block in blocks:
+            block.joint = None
+        for layer in layers:
+            layer.packed = None

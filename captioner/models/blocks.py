@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +61,18 @@ def merge_heads(x: Tensor) -> Tensor:
     return rearrange(x, "t h l d -> t l (h d)")
 
 
-class Attention(nn.Module):
+class Joinable(nn.Module, ABC):
+    """A block that can do several of its products as one, where there is time to make a weight for that."""
+
+    joint: tuple[Tensor, Tensor] | None = None
+    """weight and bias of that product, while words are written"""
+
+    @abstractmethod
+    def joint_weights(self) -> tuple[Tensor, Tensor]:
+        """Weight (m, n) and bias (m,) that do what the separate ones do."""
+
+
+class Attention(Joinable):
     """Multi-head scaled dot-product attention without output projection."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -96,7 +108,15 @@ class Attention(nn.Module):
 
     def all(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Projected queries, keys and values (T, H, L, D/H) of x (T, L, D)."""
-        return self.queries(x), *self.keys(x)
+        joint = self.joint
+        if joint is None:
+            return self.queries(x), *self.keys(x)
+        return tuple(rearrange(linear(x, *joint), "t l (k h d) -> k t h l d", k=3, h=self.n_heads))
+
+    def joint_weights(self) -> tuple[Tensor, Tensor]:
+        """Of queries, keys and values side by side: (3 D, D) and (3 D,)."""
+        layers = self.query, self.key, self.value
+        return torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from query (T, Lq, D) to memory (T, Lk, D)."""
@@ -127,7 +147,11 @@ class Output(nn.Module):
         self.dropout = Dropout(config.hidden_dropout)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        return self.LayerNorm(self.dropout(self.dense(x)) + residual)
+        return self.add(self.dense(x), residual)
+
+    def add(self, dense: Tensor, residual: Tensor) -> Tensor:
+        """`forward` from what `dense` gave."""
+        return self.LayerNorm(self.dropout(dense) + residual)
 
 
 class AttentionBlock(nn.Module):
@@ -176,7 +200,7 @@ class VocabularyHead(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., D) -> (..., V)."""
         hidden = self.transform["LayerNorm"](F.gelu(self.transform["dense"](hidden)))
-        return linear(hidden, self.decoder.weight, self.bias)
+        return self.decoder.times(hidden, self.bias)
 
 
 @torch.no_grad()

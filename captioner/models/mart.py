@@ -18,6 +18,7 @@ from captioner.models.blocks import (
     Attention,
     AttentionBlock,
     Intermediate,
+    Joinable,
     Output,
     init_bert_weights,
     joint_linear,
@@ -26,7 +27,7 @@ from captioner.models.cache import KeyValueCache, Rows
 from captioner.models.joint import JointCaptioner, JointInput, JointState
 from captioner.models.packing import pick
 from training.dropout import Dropout
-from training.linear import Linear
+from training.linear import Linear, linear, product
 
 
 class MemoryInitializer(nn.Module):
@@ -104,7 +105,7 @@ class LayerState(Rows):
     hidden: Hidden
 
 
-class Layer(nn.Module):
+class Layer(Joinable):
     """Self-attention, expansion, then attention to ``[memory; states]``."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -208,7 +209,14 @@ class Layer(nn.Module):
         state.hidden.append(h)
         query, key, value = self.memory_augmented_attention.all(h)
         r = self.memory_augmented_attention.attend(query, *state.augmented.append(key, value), mask)
-        return self.output(self.memory_projection(r), a)
+        joint = self.joint
+        return self.output(self.memory_projection(r), a) if joint is None else self.output.add(linear(r, *joint), a)
+
+    def joint_weights(self) -> tuple[Tensor, Tensor]:
+        """Of the memory's projection and the output's: there is nothing between them."""
+        first, then = self.memory_projection, self.output.dense
+        with torch.autocast(then.weight.device.type, enabled=False):
+            return product(then.weight, first.weight), then.weight @ first.bias + then.bias
 
 
 class Encoder(nn.Module):

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.linear import Linear, linear, product, rounded, weight_gradient
+from training.linear import Linear, linear, packed, product, rounded, weight_gradient
 
 
 def layouts() -> dict[str, torch.Tensor]:
@@ -85,3 +85,29 @@ def test_weight_gradient_is_the_product_over_all_rows(shape):
     rows, m, n = shape
     grad, x = torch.randn(rows, m), torch.randn(rows, n)
     torch.testing.assert_close(weight_gradient(grad, x), grad.T @ x, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 16, 37, 600])
+def test_packed_weights_give_the_same_product(rows):
+    layer, x = Linear(24, 40), torch.randn(rows, 3, 24)
+    with torch.no_grad():
+        expected = layer(x)
+        layer.packed = packed(layer.weight)
+        torch.testing.assert_close(layer(x), expected)
+        torch.testing.assert_close(layer.times(x, None), expected - layer.bias)
+
+
+def test_packed_weights_are_for_float32_only():
+    weight = torch.randn(4, 4).double()
+    assert packed(weight) is weight
+    with torch.autocast("cpu", torch.bfloat16):
+        assert packed(weight.float()).is_mkldnn is False
+
+
+def test_gradients_take_the_weight_itself():
+    layer, x = Linear(8, 8), torch.randn(5, 8)
+    layer(x).sum().backward()
+    expected, layer.weight.grad = layer.weight.grad, None
+    layer.packed = packed(torch.zeros(8, 8))
+    layer(x).sum().backward()
+    assert torch.equal(layer.weight.grad, expected)
