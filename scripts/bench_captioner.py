@@ -69,7 +69,7 @@ class Plan:
     decoding: tuple[Job, ...]
 
 
-FULL = Plan(16, 7, tuple(Job(kind, n_videos, 12, 1) for kind in ("greedy", "beam") for n_videos in (16, 50)))
+FULL = Plan(16, 7, tuple(Job(kind, n, 12, turns) for kind in ("greedy", "beam") for n, turns in ((16, 5), (50, 1))))
 QUICK = Plan(8, 5, (Job("greedy", 16, 6, 1), Job("beam", 8, 12, 1)))
 
 
