@@ -106,8 +106,8 @@ def score(config: CaptionerConfig, run: Path) -> dict[str, float]:
 def run_all(args: argparse.Namespace) -> dict:
     """All steps; what they took, and the scores."""
     encoder, mart = args.out / "encoder", args.out / "mart"
+    config = encoder_config(args.data, args.encoder_epochs, args.bf16)
     with timed(args.out, "train the encoder"):
-        config = encoder_config(args.data, args.encoder_epochs, args.bf16)
         train_encoder(config, encoder, resume=encoder.exists())
     with timed(args.out, "embed both splits"):
         retrieval = {s: embed_split(encoder, s, args.out / f"embeddings_{s}.h5") for s in ("train", "val")}["val"]

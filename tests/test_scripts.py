@@ -64,3 +64,10 @@ def test_speed_run(simulated, tmp_path):
     assert result["epochs"] == {"encoder": 1, "mart": 1}
     assert "| train MART, 1 epochs |" in out
     assert json.loads((tmp_path / "run" / "speed_run.json").read_text(encoding="utf-8")) == result
+
+
+def test_speed_run_without_data_leaves_nothing_behind(tmp_path):
+    command = [sys.executable, "scripts/speed_run.py", str(tmp_path / "none"), "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=ROOT)
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and "meta_all.json" in done.stderr
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "run").exists()
