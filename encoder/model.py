@@ -76,11 +76,15 @@ def build_pooler(name: str, config: ModelConfig) -> nn.Module:
 
 
 def blocks(lengths: Tensor, size: int) -> list[int]:
-    """How many sequences of ``lengths`` (n,) make a block of about `CPU_BLOCK` numbers; a GPU takes all at once."""
+    """How many sequences of ``lengths`` (n,) make a block of about `CPU_BLOCK` numbers; a GPU takes all at once.
+
+    Without gradients blocks are twice as large: hardly anything stays in memory, and fewer calls take less time.
+    """
     if lengths.device.type != "cpu":
         return [len(lengths)]
     ends = lengths.cumsum(0)
-    count = max(1, round(int(ends[-1]) * size / CPU_BLOCK))
+    block = CPU_BLOCK if torch.is_grad_enabled() else 2 * CPU_BLOCK
+    count = max(1, round(int(ends[-1]) * size / block))
     bounds = torch.arange(1, count) * (ends[-1] / count)
     cuts = [0, *torch.searchsorted(ends, bounds).tolist(), len(lengths)]
     return [end - start for start, end in pairwise(cuts) if end > start]

@@ -125,10 +125,10 @@ def serve(pipe: Connection, side: str, name: str, threads: int) -> None:
         pipe.send((seconds, int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 2**20))
 
 
-def in_turns(name: str, repeats: int, threads: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Median seconds of each side after `WARM_UP` rounds, and its peak memory in gigabytes."""
+def in_turns(name: str, repeats: int, threads: int) -> tuple[dict[str, float], dict[str, float], float]:
+    """Median seconds of each side after `WARM_UP` rounds, its peak memory in gigabytes; the median `matrix_rate`."""
     spawn = multiprocessing.get_context("spawn")
-    pipes, seconds, peaks = {}, {side: [] for side in SIDES}, {}
+    pipes, seconds, peaks, rates = {}, {side: [] for side in SIDES}, {}, []
     for side in SIDES:
         pipes[side], theirs = spawn.Pipe()
         spawn.Process(target=serve, args=(theirs, side, name, threads), daemon=True).start()
@@ -137,9 +137,11 @@ def in_turns(name: str, repeats: int, threads: int) -> tuple[dict[str, float], d
             pipe.send(True)
             taken, peaks[side] = pipe.recv()
             seconds[side].append(taken)
+        rates.append(matrix_rate())
     for pipe in pipes.values():
         pipe.send(False)
-    return {side: statistics.median(values[WARM_UP:]) for side, values in seconds.items()}, peaks
+    medians = {side: statistics.median(values[WARM_UP:]) for side, values in seconds.items()}
+    return medians, peaks, statistics.median(rates[WARM_UP:])
 
 
 def matrix_rate(repeats: int = 9) -> float:
@@ -162,9 +164,9 @@ def operations(work: Callable[[], None]) -> int:
 
 def compare(name: str, repeats: int, threads: int) -> dict[str, float]:
     """Print time and memory of all sides and what part of the matrix rate *kept* reaches; return the ratios."""
-    seconds, peaks = in_turns(name, repeats, threads)
+    seconds, peaks, rate = in_turns(name, repeats, threads)
     model = CootModel(ALL_KEPT)
-    flops, rate = operations(WORKS[name](model, network("packed", model, youcook2_batch()))), matrix_rate()
+    flops = operations(WORKS[name](model, network("packed", model, youcook2_batch())))
     packed, kept, floor = seconds["packed"], seconds["kept"], flops / rate
     row(name, seconds, "s", [seconds["padded"] / packed, seconds["plain"] / packed])
     row("peak memory", peaks, "GB", [peaks["packed"] / peaks["padded"], peaks["packed"] / peaks["plain"]])
