@@ -43,7 +43,8 @@ def test_a_sentence_is_encoded_as_in_the_file(trained):
     best = stored.sent_emb[1] @ stored.clip_emb.T
     key, clip, similarity = found.clips[0][0]
     row = int(stored.starts[stored.find(key)] + clip)
-    assert row == best.argmax() and similarity == pytest.approx(best.max(), abs=1e-5)
+    assert best[row] == pytest.approx(best.max(), abs=1e-6)  # two clips may be as near as each other
+    assert similarity == pytest.approx(best.max(), abs=1e-5)
     assert clip < stored.clip_num[stored.find(key)]
     assert len(searcher.search(["cut"], 99).clips[0]) == len(stored.clip_emb)
 
