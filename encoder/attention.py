@@ -105,7 +105,7 @@ class Attention(nn.Module):
         return self.final(torch.cat(mixed) if len(mixed) > 1 else mixed[0])
 
     def _mix(self, part: Layout, rows: Tensor, p: float) -> Tensor:
-        if rows.device.type == "cpu":  # two batched products take half as long as the fused attention
+        if rows.device.type == "cpu":  # p is 0 there; two batched products take half as long as the fused attention
             query, key, value = _heads(part, rows, self.heads)
             return _rows(part, torch.bmm(_weights(part, query, key).to(value.dtype), value))
         query, key, value = part.pad(rows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (n, H, T, D/H)

@@ -47,8 +47,12 @@ def joint_linear(x: Tensor, *layers: nn.Linear) -> Tensor:
     """
     if not torch.is_grad_enabled():
         return torch.cat([layer(x) for layer in layers], dim=-1)
-    weight = torch.cat([layer.weight for layer in layers])
-    return linear(x, weight, torch.cat([layer.bias for layer in layers]))
+    return linear(x, *side_by_side(*layers))
+
+
+def side_by_side(*layers: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Weight (m, n) and bias (m,) of the layers' outputs side by side."""
+    return torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
 
 
 def split_heads(x: Tensor, n_heads: int) -> Tensor:
@@ -115,8 +119,7 @@ class Attention(Joinable):
 
     def joint_weights(self) -> tuple[Tensor, Tensor]:
         """Of queries, keys and values side by side: (3 D, D) and (3 D,)."""
-        layers = self.query, self.key, self.value
-        return torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
+        return side_by_side(self.query, self.key, self.value)
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from query (T, Lq, D) to memory (T, Lk, D)."""
