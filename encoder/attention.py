@@ -2,84 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoder.packing import Layout
-from training.dropout import attention, keep_mask
+from training.dropout import attention
+from training.kernels import attention as kernels
+from training.kernels.compiled import usable
+from training.kernels.scalars import dropout_stream
 from training.linear import Linear, linear
 
 
 class SelfAttention(torch.autograd.Function):
-    """Softmax attention with dropout of every sequence of a layout on itself, on a CPU.
+    """Softmax attention with dropout of every sequence of a layout on itself, by compiled kernels and batched products.
 
-    Its gradient is written out to keep little: weights, which grow with the square of a sequence, are computed
-    again, and what all runs of sequences give goes straight to one tensor.
+    Its gradient is written out to keep nothing but queries, keys and values: weights, which grow with the square of a
+    sequence, are computed again.
     """
 
     @staticmethod
     def forward(ctx, projected: Tensor, layout: Layout, heads: int, p: float) -> Tensor:
         """``projected`` (rows, 3 D): query, key and value side by side -> (rows, D)."""
-        mixed, kept = [], []
-        for part, rows in zip(layout.parts(), layout.split(projected), strict=True):
-            query, key, value = _heads(part, rows, heads)
-            weights = _weights(part, query, key)
-            kept.append(keep_mask(weights.shape, p))
-            values = torch.bmm((weights * kept[-1]).to(value.dtype), value).mul_(1 / (1 - p))
-            mixed.append(_rows(part, values))
-        ctx.save_for_backward(projected, *kept)
-        ctx.layout, ctx.heads, ctx.p = layout, heads, p
-        return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
+        ctx.layout, ctx.drops = layout, [dropout_stream(p) for _ in layout.parts()]
+        mixed = projected.new_empty(len(projected), projected.shape[1] // 3)
+        runs, kept = zip(layout.parts(), layout.split(projected), layout.split(mixed), ctx.drops, strict=True), []
+        for part, rows, out, drop in runs:
+            kept.append(_split(rows, part, heads, 3))
+            query, key, value = kept[-1].flatten(1, 2)
+            weights = torch.bmm(query, key.mT)  # (n H, T, T)
+            kernels.softmax_drop(_heads(weights, heads), part.lengths, _scale(query), _heads(weights, heads), drop)
+            kernels.merge_heads(_heads(torch.bmm(weights, value)[None], heads), part.starts, part.counts, out)
+        ctx.save_for_backward(*kept)
+        return mixed
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        projected, *kept = ctx.saved_tensors
-        slopes, above = [], grad * (1 / (1 - ctx.p))
-        split = map(ctx.layout.split, (projected, above))
-        for part, rows, given, mask in zip(ctx.layout.parts(), *split, kept, strict=True):
-            three = SelfAttention._slopes(_heads(part, rows, ctx.heads), _heads(part, given, ctx.heads, 1), mask, part)
-            three = three.view(3, len(part.lengths), ctx.heads, part.width, -1).permute(1, 3, 0, 2, 4)
-            slopes.append(part.pack(three.flatten(2)))
-        return (torch.cat(slopes) if len(slopes) > 1 else slopes[0]), None, None, None
-
-    @staticmethod
-    def _slopes(heads: Iterable[Tensor], above: Iterable[Tensor], kept: Tensor, part: Layout) -> Tensor:
-        """Slopes (3, n H, T, d) of query, key and value, given those of what the weights make of the values."""
-        (query, key, value), (above,) = heads, above
-        weights = _weights(part, query, key)  # (n H, T, T)
-        slopes = query.new_empty(3, *query.shape)
-        torch.bmm((weights * kept).to(value.dtype).mT, above, out=slopes[2])
-        dropped = torch.bmm(above, value.mT).to(weights.dtype).mul_(kept)
-        scores = torch._softmax_backward_data(dropped, weights, -1, weights.dtype).mul_(_scale(query)).to(value.dtype)
-        torch.bmm(scores, key, out=slopes[0])
-        torch.bmm(scores.mT, query, out=slopes[1])
-        return slopes
+        layout, kept = ctx.layout, ctx.saved_tensors
+        heads = kept[0].shape[2]
+        slopes = grad.new_empty(len(grad), 3 * grad.shape[1])
+        runs = zip(layout.parts(), layout.split(grad.contiguous()), layout.split(slopes), strict=True)
+        for (part, above, out), drop, split in zip(runs, ctx.drops, kept, strict=True):
+            query, key, value = split.flatten(1, 2)
+            (above,) = _split(above, part, heads, 1).flatten(1, 2)
+            weights, scores = torch.bmm(query, key.mT), torch.bmm(above, value.mT)  # (n H, T, T)
+            both = _heads(weights, heads), part.lengths, _scale(query), _heads(scores, heads)
+            kernels.softmax_drop_slope(*both, drop)  # now the dropped weights and the slopes of their scores
+            three = torch.empty_like(split).flatten(1, 2)
+            torch.bmm(scores, key, out=three[0])
+            torch.bmm(scores.mT, query, out=three[1])
+            torch.bmm(weights.mT, above, out=three[2])
+            kernels.merge_heads(_heads(three, heads), part.starts, part.counts, out)
+        return slopes, None, None, None
 
 
-def _heads(part: Layout, rows: Tensor, heads: int, kinds: int = 3) -> tuple[Tensor, ...]:
-    """(rows, kinds D) -> ``kinds`` times (n H, T, D / H), zeros where there is no token."""
-    padded = part.pad(rows).unflatten(-1, (kinds, heads, -1))  # (n, T, kinds, H, D/H)
-    return padded.permute(2, 0, 3, 1, 4).reshape(kinds, -1, part.width, padded.shape[-1]).unbind()
+def _split(rows: Tensor, part: Layout, heads: int, kinds: int) -> Tensor:
+    """(rows, kinds D) -> (kinds, n, H, T, D / H), zeros where there is no token."""
+    split = rows.new_empty(kinds, len(part.lengths), heads, part.width, rows.shape[1] // (kinds * heads))
+    kernels.split_heads(rows, part.starts, part.counts, split)
+    return split
 
 
-def _rows(part: Layout, heads: Tensor) -> Tensor:
-    """(n H, T, D / H) -> (rows, D)."""
-    return part.pack(heads.view(len(part.lengths), -1, *heads.shape[1:]).transpose(1, 2).flatten(2))
+def _heads(x: Tensor, heads: int) -> Tensor:
+    """(..., n H, T, m) -> (..., n, H, T, m)."""
+    return x.unflatten(-3, (-1, heads))
 
 
-def _weights(part: Layout, query: Tensor, key: Tensor) -> Tensor:
-    """(n H, T, T), float32 at least; masked keys weigh exactly zero."""
-    bias = torch.zeros(part.mask.shape, dtype=query.dtype).masked_fill_(~part.mask, -torch.inf)
-    bias = bias.repeat_interleave(len(query) // len(bias), 0)[:, None]  # (n H, 1, T)
-    scores = torch.baddbmm(bias, query, key.mT, beta=0 if part.is_full else 1, alpha=_scale(query))
-    return scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
-
-
-def _scale(query: Tensor) -> float:
-    return query.shape[-1] ** -0.5
+def _scale(query: Tensor) -> np.float32:
+    return np.float32(query.shape[-1] ** -0.5)
 
 
 class Attention(nn.Module):
@@ -98,16 +89,13 @@ class Attention(nn.Module):
         three = (self.query, self.key, self.value)  # one product instead of three
         weight, bias = torch.cat([layer.weight for layer in three]), torch.cat([layer.bias for layer in three])
         projected = linear(query, weight, bias)  # (rows, 3 D)
-        if p and projected.device.type == "cpu":
-            return self.final(SelfAttention.apply(projected, keys, self.heads, p))
+        if usable(projected):
+            return self.final(SelfAttention.apply(projected.contiguous(), keys, self.heads, p))
         runs = zip(keys.parts(), keys.split(projected), strict=True)
         mixed = [self._mix(part, rows, p) for part, rows in runs]
         return self.final(torch.cat(mixed) if len(mixed) > 1 else mixed[0])
 
     def _mix(self, part: Layout, rows: Tensor, p: float) -> Tensor:
-        if rows.device.type == "cpu":  # p is 0 there; two batched products take half as long as the fused attention
-            query, key, value = _heads(part, rows, self.heads)
-            return _rows(part, torch.bmm(_weights(part, query, key).to(value.dtype), value))
         query, key, value = part.pad(rows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (n, H, T, D/H)
         mask = None if part.is_full else part.mask[:, None, None, :]
         mixed = F.scaled_dot_product_attention(query, key, value, mask, p)

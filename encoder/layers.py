@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoder.attention import Attention
 from encoder.packing import Layout
-from training.dropout import Dropout, drop_gelu_linear
+from training.dropout import Dropout, drop_gelu_linear, dropout
 from training.errors import CootmartError
+from training.kernels import norms
+from training.kernels.compiled import usable
+from training.kernels.scalars import dropout_stream
 from training.linear import Linear, linear, weight_gradient
 
 
@@ -27,6 +32,12 @@ class CootLayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return _Normalize.apply(x, self.gain, self.bias, self.eps)
 
+    def of_sum(self, x: Tensor, z: Tensor, before: float, after: float) -> Tensor:
+        """``drop(norm(x + drop(z)))`` of rows; z with probability ``before``, the result with ``after``."""
+        if usable(x, z, self.gain) and x.dtype == torch.float32:
+            return _AddNorm.apply(x.contiguous(), z.contiguous(), self.gain, self.bias, self.eps, before, after)
+        return dropout(self(x + dropout(z, before, before > 0)), after, after > 0)
+
 
 def _standardized(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``(x - mean) / (std + eps)``, mean, std, ``1 / (std + eps)`` of rows; ten times as fast as `torch.std_mean`."""
@@ -35,6 +46,16 @@ def _standardized(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor
     std = torch.linalg.vector_norm(centred, dim=-1, keepdim=True) / (x.shape[-1] - 1) ** 0.5
     rate = 1 / (std + eps)
     return centred.mul_(rate), mean, std, rate
+
+
+def _unit(x: Tensor, eps: float, spare: int) -> Tensor:
+    """``(x - mean) / (std + eps)`` of rows (rows, K), then ``spare`` rows of zeros."""
+    if not usable(x) or x.dtype != torch.float32:
+        return F.pad(_standardized(x, eps)[0], (0, 0, 0, spare))
+    unit = x.new_empty(len(x) + spare, x.shape[1])
+    norms.standardize(x.contiguous(), np.float32(eps), unit)
+    unit[len(x) :] = 0
+    return unit
 
 
 class _Normalize(torch.autograd.Function):
@@ -59,6 +80,26 @@ class _Normalize(torch.autograd.Function):
         return dx, *slopes
 
 
+class _AddNorm(torch.autograd.Function):
+    """``drop(norm(x + drop(z)))`` of rows (rows, D) in one pass; only the sum is kept."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, z: Tensor, gain: Tensor, bias: Tensor, eps: float, *p: float) -> Tensor:
+        ctx.eps, ctx.drops, ctx.z = eps, tuple(map(dropout_stream, p)), z.dtype
+        total, out = torch.empty_like(x), torch.empty_like(x)
+        norms.add_norm(x, z, gain, bias, np.float32(eps), *ctx.drops, total, out)
+        ctx.save_for_backward(total, gain)
+        return out
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        total, gain = ctx.saved_tensors
+        dx, dz = torch.empty_like(total), torch.empty_like(total, dtype=ctx.z)
+        parts = total.new_empty(norms.CHUNKS, 2, total.shape[1])
+        norms.add_norm_slope(grad.contiguous(), total, gain, np.float32(ctx.eps), *ctx.drops, dx, dz, parts)
+        return dx, dz, *parts.sum(0), None, None, None
+
+
 class NormLinear(torch.autograd.Function):
     """``linear(norm(x))`` of a `CootLayerNorm` and an `nn.Linear` over data x (rows, K), which needs no gradient.
 
@@ -67,27 +108,27 @@ class NormLinear(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, eps: float, *parameters: Tensor) -> Tensor:
+    def forward(ctx, x: Tensor, spare: int, eps: float, *parameters: Tensor) -> Tensor:
         gain, shift, weight, bias = parameters
-        unit, mean, _, rate = _standardized(x, eps)
-        y = linear(unit, weight * gain, bias + weight @ shift)
-        ctx.save_for_backward(x, mean, rate, *parameters)
+        y = linear(_unit(x, eps, spare), weight * gain, bias + weight @ shift)
+        ctx.save_for_backward(x, *parameters)
+        ctx.eps, ctx.spare = eps, spare
         return y
 
     @staticmethod
     def backward(ctx, dy: Tensor):
-        x, mean, rate, gain, shift, weight, _ = ctx.saved_tensors
-        both = weight_gradient(dy, (x - mean).mul_(rate).to(dy.dtype)).to(weight.dtype)  # (out, K)
+        x, gain, shift, weight, _ = ctx.saved_tensors
+        both = weight_gradient(dy, _unit(x, ctx.eps, ctx.spare).to(dy.dtype)).to(weight.dtype)  # (out, K)
         dbias = dy.sum(0, dtype=weight.dtype)
         dweight = both * gain + torch.outer(dbias, shift)
-        return None, None, (both * weight).sum(0), dbias @ weight, dweight, dbias
+        return None, None, None, (both * weight).sum(0), dbias @ weight, dweight, dbias
 
 
-def norm_linear(x: Tensor, norm: CootLayerNorm, layer: nn.Linear) -> Tensor:
-    """``layer(norm(x))``, the faster way where nobody asks for the gradient of x."""
+def norm_linear(x: Tensor, norm: CootLayerNorm, layer: nn.Linear, spare: int = 0) -> Tensor:
+    """``layer(norm(x))`` and ``spare`` rows more, the faster way where nobody asks for the gradient of x."""
     if x.requires_grad:
-        return layer(norm(x))
-    return NormLinear.apply(x, norm.eps, norm.gain, norm.bias, layer.weight, layer.bias)
+        return layer(norm(F.pad(x, (0, 0, 0, spare))))
+    return NormLinear.apply(x, spare, norm.eps, norm.gain, norm.bias, layer.weight, layer.bias)
 
 
 def position_table(length: int, size: int) -> Tensor:
@@ -129,7 +170,7 @@ class EncoderLayer(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, query: Tensor, source: Tensor, queries: Layout, keys: Layout) -> Tensor:
-        attended = self.dropout(self.attention_norm(query + self.attention(query, source, queries, keys)))
-        inner = self.up(attended), self.dropout.p, self.training
-        forward = drop_gelu_linear(*inner, self.down.weight, self.down.bias)
-        return self.feed_forward_norm(attended + self.dropout(forward))
+        p = self.dropout.p if self.training else 0.0
+        attended = self.attention_norm.of_sum(query, self.attention(query, source, queries, keys), 0.0, p)
+        forward = drop_gelu_linear(self.up(attended), p, self.training, self.down.weight, self.down.bias)
+        return self.feed_forward_norm.of_sum(attended, forward, p, 0.0)

@@ -9,6 +9,7 @@ from torch import Tensor
 from encoder.config import LossConfig
 from encoder.data.ragged import Ragged
 from encoder.model import CootOutput
+from training.linear import linear
 
 UNREACHABLE = -32752.0
 
@@ -20,7 +21,7 @@ def contrastive(x: Tensor, y: Tensor, margin: float) -> Tensor:
         x, y: (n, d); rows are L2-normalised here, row i of one belongs to row i of the other.
         margin: m.
     """
-    similarity = F.normalize(x, dim=1) @ F.normalize(y, dim=1).T  # (n, n)
+    similarity = linear(F.normalize(x, dim=1), F.normalize(y, dim=1))  # (n, n)
     positive = similarity.diagonal()
     cost = F.relu(margin + similarity - positive[:, None]) + F.relu(margin + similarity - positive)
     return (cost.sum() - cost.diagonal().sum()) / len(x) ** 2

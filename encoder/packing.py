@@ -8,6 +8,7 @@ padded batch.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -44,6 +45,16 @@ class Layout:
     def padded(cls, lengths: Tensor, width: int) -> Layout:
         """Sequences of ``width`` rows each, of which the first ``lengths`` (n,) are real."""
         return cls(lengths, width, dense=True)
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """Rows of each sequence (n,)."""
+        return torch.full_like(self.lengths, self.width) if self.dense else self.lengths
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """First row of each sequence (n,)."""
+        return self.counts.cumsum(0) - self.counts
 
     def parts(self) -> list[Layout]:
         """Runs of neighbouring sequences of similar length; `split` gives their rows.

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from encoder.packing import Layout
 from training.dropout import Dropout, drop_gelu_linear
+from training.kernels import pooling
+from training.kernels.compiled import usable
+from training.kernels.scalars import dropout_stream
 from training.linear import linear
 
 MASKED = -32752.0  # the published fill value: finite, exp of it is 0 in float32
@@ -39,8 +42,11 @@ class AttentionPool(nn.Module):
 
     def logits(self, x: Tensor) -> Tensor:
         """(rows, D) before the softmax over time."""
+        return self.dropout(self._logits(x))
+
+    def _logits(self, x: Tensor) -> Tensor:
         heads = zip(self.w1, self.b1, self.w2, self.b2, strict=True)
-        return self.dropout(torch.cat([self._head(x, *weights) for weights in heads], -1))  # (rows, D)
+        return torch.cat([self._head(x, *weights) for weights in heads], -1)  # (rows, D)
 
     def _head(self, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
         hidden = linear(x, w1.T, b1)  # (rows, dh)
@@ -55,7 +61,29 @@ class AttentionPool(nn.Module):
             yield part, self.dropout(padded.softmax(1)) * part.pad(values)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        return torch.cat([weighted.sum(1) for _, weighted in self.weighted(x, layout)])
+        if not usable(x) or x.dtype != torch.float32:
+            return torch.cat([weighted.sum(1) for _, weighted in self.weighted(x, layout)])
+        return _Pool.apply(self._logits(x), x, layout, self.dropout.p if self.training else 0.0)
+
+
+class _Pool(torch.autograd.Function):
+    """``sum_t drop(softmax_t(drop(logits))) * x``: (rows, D) of n sequences -> (n, D)."""
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, x: Tensor, layout: Layout, p: float) -> Tensor:
+        ctx.layout, ctx.drops = layout, (dropout_stream(p), dropout_stream(p))
+        top, rate, pooled = x.new_empty(3, len(layout.lengths), x.shape[1])
+        pooling.attention_pool(logits, x, layout.starts, layout.lengths, *ctx.drops, top, rate, pooled)
+        ctx.save_for_backward(logits, x, top, rate, pooled)
+        return pooled
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        logits, x, *result = ctx.saved_tensors
+        dlogits, dx, layout = torch.empty_like(logits), torch.empty_like(x), ctx.layout
+        where = layout.starts, layout.counts, layout.lengths
+        pooling.attention_pool_slope(logits, x, *where, *ctx.drops, *result, grad.contiguous(), dlogits, dx)
+        return dlogits, dx, None, None
 
 
 class StackedAttentionPool(nn.Module):

@@ -1,76 +1,72 @@
-"""Dropout whose random numbers do not cost more than the network: torch draws one Bernoulli number after another."""
+"""Dropout whose random numbers do not cost more than the network, alone and as a part of what stands beside it.
+
+On a CPU compiled kernels draw the random bits of an element from its place and a seed, and draw them again for the
+gradient, so that nothing is kept. Elsewhere, and in other types than float32 and bfloat16, torch's operations work.
+"""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.kernels import rows
+from training.kernels.compiled import usable
+from training.kernels.scalars import dropout_stream
 from training.linear import linear, product, weight_gradient
-
-_LANES = 4  # 16-bit numbers in a 64-bit one
-_LOWEST, _VALUES = -(2**15), 2**16
-
-
-def keep_mask(shape: torch.Size, p: float) -> Tensor:
-    """uint8, 0 with probability ``p`` (to 1/65536), else 1; the seed is drawn from torch's generator of the CPU.
-
-    Not bool: torch converts bytes to numbers, and writes them, several times as fast.
-    """
-    count = shape.numel()
-    seed = int(torch.empty((), dtype=torch.int64).random_())
-    words = torch.from_numpy(np.random.SFC64(seed).random_raw(-(-count // _LANES)).view(np.int16))[:count]
-    return torch.ge(words, _LOWEST + round(p * _VALUES), out=torch.empty(count, dtype=torch.uint8)).view(shape)
 
 
 class _Drop(torch.autograd.Function):
-    """What is kept for the gradient is one byte an element, not a float."""
-
     @staticmethod
     def forward(ctx, x: Tensor, p: float) -> Tensor:
-        kept = keep_mask(x.shape, p)
-        ctx.save_for_backward(kept)
-        ctx.scale = 1 / (1 - p)
-        return (x * kept).mul_(ctx.scale)
+        ctx.drop = dropout_stream(p)
+        return _dropped(x, ctx.drop)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        return (grad * ctx.saved_tensors[0]).mul_(ctx.scale), None
+        return _dropped(grad, ctx.drop), None
+
+
+def _dropped(x: Tensor, drop: tuple) -> Tensor:
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    rows.dropout(x.view(-1, x.shape[-1]), out.view(-1, x.shape[-1]), drop)
+    return out
 
 
 class _DropGeluLinear(torch.autograd.Function):
-    """Keeps x and a byte an element, and computes the input of the product again for the gradient."""
+    """Keeps x, and computes the input of the product again for the gradient."""
 
     @staticmethod
     def forward(ctx, x: Tensor, p: float, weight: Tensor, bias: Tensor) -> Tensor:
-        kept, ctx.scale = keep_mask(x.shape, p), 1 / (1 - p)
-        ctx.save_for_backward(x, kept, weight)
-        return linear(F.gelu((x * kept).mul_(ctx.scale)), weight, bias)
+        ctx.drop = dropout_stream(p)
+        ctx.save_for_backward(x, weight)
+        hidden = torch.empty_like(x)
+        rows.drop_gelu(x, hidden, ctx.drop)
+        return linear(hidden, weight, bias)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        x, kept, weight = ctx.saved_tensors
-        dropped = (x * kept).mul_(ctx.scale)  # (rows, n)
-        hidden = F.gelu(dropped)
+        x, weight = ctx.saved_tensors
+        below = product(grad, weight.to(grad.dtype)).to(x.dtype)  # (rows, n)
+        hidden, slope = torch.empty_like(x), torch.empty_like(x)
+        rows.drop_gelu_slope(x, below, hidden, slope, ctx.drop)
         dweight = weight_gradient(grad, hidden.to(grad.dtype)).to(weight.dtype)
-        below = product(grad, weight.to(grad.dtype)).to(x.dtype)
-        below = (torch.ops.aten.gelu_backward(below, dropped) * kept).mul_(ctx.scale)
-        return below, None, dweight, grad.sum(0, dtype=weight.dtype)
+        return slope, None, dweight, grad.sum(0, dtype=weight.dtype)
 
 
 def drop_gelu_linear(x: Tensor, p: float, training: bool, weight: Tensor, bias: Tensor) -> Tensor:
     """``linear(gelu(dropout(x)), weight, bias)`` of rows x (rows, n), with less memory than one after the other."""
-    if not training or p == 0 or x.device.type != "cpu":
+    if not usable(x):
         return linear(F.gelu(dropout(x, p, training)), weight, bias)
-    return _DropGeluLinear.apply(x, p, weight, bias)
+    return _DropGeluLinear.apply(x.contiguous(), p if training else 0.0, weight, bias)
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """Zero each element with probability ``p`` and scale the others by ``1 / (1 - p)``, in training only."""
     if not training or p == 0:
         return x
-    return F.dropout(x, p) if x.device.type != "cpu" else _Drop.apply(x, p)
+    return _Drop.apply(x, p) if usable(x) and x.numel() > 0 else F.dropout(x, p)
 
 
 def attention(

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.kernels.rows import transpose
+
 _HAS_ONEDNN = torch.backends.mkldnn.is_available() and all(
     hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")
 )
@@ -61,13 +63,10 @@ def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     """``grad^T x`` of (P, m) and (P, n), without a gradient of its own."""
     if not _for_onednn(grad, x):
         return grad.T @ x
-    if grad.shape[1] > x.shape[1]:  # oneDNN gets a transposed copy of the first: let that be the smaller
+    if grad.shape[1] > x.shape[1]:  # oneDNN wants a transposed copy of the first: let that be the smaller
         return weight_gradient(x, grad).T
-    count, total = len(x), rounded(len(x))
-    if count == total:
-        return _onednn(grad.T, x.T)
-    columns = grad.new_empty(grad.shape[1], total)
-    columns[:, :count], columns[:, count:] = grad.T, 0
+    columns = grad.new_empty(grad.shape[1], rounded(len(x)))
+    transpose(grad.contiguous(), columns)
     return _onednn(columns, _padded(x).T)
 
 

@@ -44,7 +44,7 @@ def test_reward_rises(start, tmp_path, baseline):
         start,
         scst=replace(start.scst, baseline=baseline),
         optimizer=replace(start.optimizer, lr=5e-4),
-        loop=replace(start.loop, epochs=9, validate_from=8),
+        loop=replace(start.loop, epochs=14, validate_from=13),
     )
     history = train(config, tmp_path)
     rewards = [record["train_reward"] for record in history]

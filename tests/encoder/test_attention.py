@@ -2,65 +2,81 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import Tensor
 
-import encoder.attention
 from encoder.attention import Attention, SelfAttention
 from encoder.config import ModelConfig
 from encoder.data.ragged import Ragged
 from encoder.model import LocalNetwork
 from encoder.packing import Layout
+from training.kernels.rows import dropout
+from training.kernels.scalars import dropout_stream
 
 HEADS, SIZE, P = 2, 8, 0.25
 
 
-def fixed_mask(shape: torch.Size, p: float) -> Tensor:
-    """The same elements dropped at every call."""
-    return (torch.rand(shape, generator=torch.Generator().manual_seed(3)) >= p).to(torch.uint8)
-
-
-def by_sequence(projected: Tensor, layout: Layout) -> Tensor:
-    """One run of sequences, one after the other, one head after the other."""
-    n, width = layout.mask.shape
-    kept, mixed, start = fixed_mask(torch.Size([n * HEADS, width, width]), P), [], 0
+def by_sequence(projected: Tensor, layout: Layout, mask: Tensor) -> Tensor:
+    """One run of sequences, one after the other, one head after the other; ``mask`` (n H T, T) is that of dropout."""
+    mask, mixed, start = mask.view(-1, layout.width, layout.width), [], 0
     for i, length in enumerate(layout.lengths.tolist()):
         rows = projected[start : start + length].unflatten(1, (3, HEADS, -1))  # (T, 3, H, d)
         start += length
         for h in range(HEADS):
             query, key, value = rows[:, :, h].unbind(1)
             weights = (query @ key.T / value.shape[1] ** 0.5).softmax(-1)
-            mixed.append(weights * kept[i * HEADS + h, :length, :length] / (1 - P) @ value)
+            mixed.append(weights * mask[i * HEADS + h, :length, :length] @ value)
     heads = [torch.cat(mixed[i : i + HEADS], 1) for i in range(0, len(mixed), HEADS)]
     return torch.cat(heads)
 
 
-@pytest.mark.parametrize("lengths", [[3, 3, 3], [1, 2, 5]])
-def test_self_attention_and_its_gradient(monkeypatch, lengths):
-    monkeypatch.setattr(encoder.attention, "keep_mask", fixed_mask)
-    torch.manual_seed(0)
+@pytest.mark.parametrize("lengths", [[3, 3, 3], [1, 2, 5], [20, 33]])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_self_attention_and_its_gradient(lengths, kind):
     layout = Layout.packed(torch.tensor(lengths))
-    x = torch.randn(sum(lengths), 3 * SIZE, dtype=torch.float64, requires_grad=True)
-    mixed = SelfAttention.apply(x, layout, HEADS, P)
-    expected = by_sequence(x, layout)
-    torch.testing.assert_close(mixed, expected)
-    above = torch.randn_like(mixed)
-    torch.testing.assert_close(torch.autograd.grad(mixed, x, above), torch.autograd.grad(expected, x, above))
+    torch.manual_seed(0)
+    mask = torch.empty(len(lengths) * HEADS * layout.width, layout.width)
+    dropout(torch.ones_like(mask), mask, dropout_stream(P))
+    x = torch.randn(sum(lengths), 3 * SIZE).to(kind)
+    above = torch.randn(sum(lengths), SIZE).to(kind)
+    exact = x.double().requires_grad_()
+    expected = by_sequence(exact, layout, mask)
+    torch.manual_seed(0)
+    mixed = SelfAttention.apply(x.requires_grad_(), layout, HEADS, P)
+    loose = {} if kind == torch.float32 else {"atol": 0.03, "rtol": 0.03}
+    torch.testing.assert_close(mixed.double(), expected, check_dtype=False, **loose or {"atol": 1e-5, "rtol": 1e-5})
+    (slopes,) = torch.autograd.grad(mixed, x, above)
+    (right,) = torch.autograd.grad(expected, exact, above.double())
+    torch.testing.assert_close(slopes.double(), right, **loose or {"atol": 1e-5, "rtol": 1e-5})
+
+
+def test_padded_positions_look_but_are_not_looked_at():
+    torch.manual_seed(0)
+    layout, x = Layout.padded(torch.tensor([2, 4]), 4), torch.randn(8, 3 * SIZE)
+    other = x.clone()
+    other[2:4, SIZE:] += 1
+    first, second = (SelfAttention.apply(rows, layout, HEADS, 0.0) for rows in (x, other))
+    assert first.equal(second)
+    assert first[3].abs().sum() > 0
 
 
 def test_runs_of_sequences_go_to_their_rows(monkeypatch):
     monkeypatch.setattr("encoder.packing.SMALL_RUN", 2)
     torch.manual_seed(0)
     lengths = torch.tensor([1, 2, 4, 8])
-    layout, layer = Layout.packed(lengths), Attention(SIZE, HEADS, 1e-9).double()
+    layout, layer = Layout.packed(lengths), Attention(SIZE, HEADS, 0.5).eval()
     assert len(layout.parts()) > 2
-    x = torch.randn(15, SIZE, dtype=torch.float64, requires_grad=True)
-    got = layer.train()(x, x, layout, layout)
-    expected = layer.eval()(x, x, layout, layout)
-    torch.testing.assert_close(got, expected)
-    above = torch.randn_like(got)
-    torch.testing.assert_close(torch.autograd.grad(got, x, above), torch.autograd.grad(expected, x, above))
+    x = torch.randn(15, SIZE, requires_grad=True)
+    exact = x.detach().double().requires_grad_()
+    got = layer(x, x, layout, layout)
+    expected = deepcopy(layer).double()(exact, exact, layout, layout)
+    torch.testing.assert_close(got.double(), expected, atol=1e-5, rtol=1e-5)
+    above = torch.randn_like(expected)
+    (slopes,), (right,) = torch.autograd.grad(got, x, above.float()), torch.autograd.grad(expected, exact, above)
+    torch.testing.assert_close(slopes.double(), right, atol=1e-5, rtol=1e-5)
 
 
 def gradients(kept_tokens: int, monkeypatch) -> tuple[Tensor, list[Tensor]]:
@@ -80,7 +96,7 @@ def test_computing_blocks_twice_changes_no_gradient(monkeypatch):
     calls: list[int] = []
     real = LocalNetwork._packed
     monkeypatch.setattr(LocalNetwork, "_packed", lambda *args: calls.append(1) or real(*args))
-    all_kept, once = gradients(1000, monkeypatch), len(calls)
+    all_kept, once = gradients(117, monkeypatch), len(calls)
     some_kept = gradients(50, monkeypatch)
     assert len(calls) > 2 * once, "some blocks went through the network again"
     torch.testing.assert_close(some_kept, all_kept, rtol=0, atol=0)

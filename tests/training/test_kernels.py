@@ -1,0 +1,89 @@
+"""Compiled kernels: random bits, exponential, GELU and bfloat16 by themselves; what is built of them against torch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.kernels import rows
+from training.kernels.compiled import usable
+from training.kernels.scalars import dropout_stream
+
+
+def kept(shape: tuple[int, int], drop: tuple) -> Tensor:
+    """What a dropout multiplies rows with."""
+    out = torch.empty(shape)
+    rows.dropout(torch.ones(shape), out, drop)
+    return out
+
+
+def test_random_bits_are_alike_everywhere():
+    p, n = 0.3, 1024
+    mask = kept((n, n), dropout_stream(p)) == 0
+    edge = 6 * (p * (1 - p) / n) ** 0.5
+    assert (mask.float().mean(0) - p).abs().max() < edge
+    assert (mask.float().mean(1) - p).abs().max() < edge
+    for other in (mask.roll(1, 0), mask.roll(1, 1), kept((n, n), dropout_stream(p)) == 0, mask.T):
+        both = (mask & other).float().mean().item()
+        assert both == pytest.approx(p * p, abs=6 * (p * p / n**2) ** 0.5), "neighbours, calls: independent"
+
+
+def test_gelu_over_its_whole_range():
+    x = torch.linspace(-100, 100, 400_001).view(1, -1)
+    x = torch.cat([x, torch.linspace(-12, 12, 400_001).view(1, -1)])
+    out = torch.empty_like(x)
+    rows.drop_gelu(x, out, dropout_stream(0.0))
+    assert (out.double() - F.gelu(x.double())).abs().max() < 1e-6
+    hidden, slope, exact = torch.empty_like(x), torch.empty_like(x), x.double().requires_grad_()
+    rows.drop_gelu_slope(x, torch.ones_like(x), hidden, slope, dropout_stream(0.0))
+    F.gelu(exact).sum().backward()
+    torch.testing.assert_close(hidden, out, atol=1e-6, rtol=0)
+    assert (slope.double() - exact.grad).abs().max() < 1e-6
+
+
+def test_what_is_not_a_number_stays_so():
+    x = torch.tensor([[1.0, torch.nan, torch.inf] + [0.0] * 61])
+    out = torch.empty_like(x)
+    rows.drop_gelu(x, out, dropout_stream(0.0))
+    assert out[0, 0].isfinite() and out[0, 1].isnan() and not out[0, 2].isfinite()
+    rows.dropout(x, out, dropout_stream(1e-6))
+    assert out.isnan().any()
+
+
+def test_bfloat16_is_rounded_as_torch_does():
+    x = torch.cat([torch.randn(3, 1000) * 10.0**k for k in (-30, -3, 0, 5, 30)] + [torch.full((1, 1000), torch.inf)])
+    out = torch.empty_like(x, dtype=torch.bfloat16)
+    rows.dropout(x, out, dropout_stream(0.0))
+    assert out.equal(x.bfloat16())
+    back = torch.empty_like(x)
+    rows.dropout(out, back, dropout_stream(0.0))
+    assert back.equal(out.float())
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (70, 130), (64, 64), (200, 3)])
+def test_transpose_and_zeros_behind_it(shape):
+    x = torch.randn(shape)
+    out = torch.full((shape[1], shape[0] + 5), torch.nan)
+    rows.transpose(x, out)
+    assert out.equal(F.pad(x.T, (0, 5)))
+
+
+def test_threads_change_nothing():
+    x, drop, threads = torch.randn(300, 77), dropout_stream(0.4), torch.get_num_threads()
+    results = []
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            results.append(torch.empty_like(x))
+            rows.drop_gelu(x, results[-1], drop)
+    finally:
+        torch.set_num_threads(threads)
+    assert results[0].equal(results[1])
+
+
+def test_which_tensors_kernels_take():
+    assert usable(torch.ones(2), torch.ones(2).bfloat16())
+    assert not usable(torch.ones(2), torch.ones(2).double())
+    assert not usable(torch.ones(2, device="meta"))
