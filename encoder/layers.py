@@ -14,7 +14,7 @@ from training.errors import CootmartError
 from training.kernels import norms
 from training.kernels.compiled import usable
 from training.kernels.scalars import dropout_stream
-from training.linear import Linear, linear, weight_gradient
+from training.linear import Linear, linear, slopes
 
 
 class CootLayerNorm(nn.Module):
@@ -70,14 +70,14 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         unit, gain, std, rate = ctx.saved_tensors
-        slopes = (grad * unit).flatten(0, -2).sum(0), grad.flatten(0, -2).sum(0), None
+        dgain, dbias = (grad * unit).flatten(0, -2).sum(0), grad.flatten(0, -2).sum(0)
         if not ctx.needs_input_grad[0]:
-            return None, *slopes
+            return None, dgain, dbias, None
         g = grad * gain
         along = (g * unit).sum(-1, keepdim=True) / (std * (unit.shape[-1] - 1))
         along = torch.where(std > 0, along, 0)  # a constant row: the derivative of its deviation is taken as 0
         dx = (g - g.mean(-1, keepdim=True)).mul_(rate).addcmul_(unit, along, value=-1)
-        return dx, *slopes
+        return dx, dgain, dbias, None
 
 
 class _AddNorm(torch.autograd.Function):
@@ -118,8 +118,7 @@ class NormLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy: Tensor):
         x, gain, shift, weight, _ = ctx.saved_tensors
-        both = weight_gradient(dy, _unit(x, ctx.eps, ctx.spare).to(dy.dtype)).to(weight.dtype)  # (out, K)
-        dbias = dy.sum(0, dtype=weight.dtype)
+        both, dbias = slopes(dy, _unit(x, ctx.eps, ctx.spare).to(dy.dtype))  # (out, K), (out,)
         dweight = both * gain + torch.outer(dbias, shift)
         return None, None, None, (both * weight).sum(0), dbias @ weight, dweight, dbias
 

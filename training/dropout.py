@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from training.kernels import rows
 from training.kernels.compiled import usable
 from training.kernels.scalars import dropout_stream
-from training.linear import linear, product, weight_gradient
+from training.linear import linear, product, slopes
 
 
 class _Drop(torch.autograd.Function):
@@ -48,11 +48,10 @@ class _DropGeluLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         x, weight = ctx.saved_tensors
-        below = product(grad, weight.to(grad.dtype)).to(x.dtype)  # (rows, n)
-        hidden, slope = torch.empty_like(x), torch.empty_like(x)
-        rows.drop_gelu_slope(x, below, hidden, slope, ctx.drop)
-        dweight = weight_gradient(grad, hidden.to(grad.dtype)).to(weight.dtype)
-        return slope, None, dweight, grad.sum(0, dtype=weight.dtype)
+        hidden, dx = torch.empty_like(x), product(grad, weight.to(grad.dtype)).to(x.dtype).contiguous()  # (rows, n)
+        rows.drop_gelu_slope(x, dx, hidden, ctx.drop)
+        dweight, dbias = slopes(grad, hidden.to(grad.dtype))
+        return dx, None, dweight.to(weight.dtype), dbias.to(weight.dtype)
 
 
 def drop_gelu_linear(x: Tensor, p: float, training: bool, weight: Tensor, bias: Tensor) -> Tensor:

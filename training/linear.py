@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.kernels.rows import transpose
+from training.kernels.rows import TILE, transpose
 
 _HAS_ONEDNN = torch.backends.mkldnn.is_available() and all(
     hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")
@@ -59,15 +59,17 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y if x.dim() == 2 else y.view(*x.shape[:-1], len(weight))
 
 
-def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
-    """``grad^T x`` of (P, m) and (P, n), without a gradient of its own."""
+def slopes(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Of weight and bias, ``grad^T x`` and ``sum_P grad`` of (P, m) and (P, n), in float32 at least."""
     if not _for_onednn(grad, x):
-        return grad.T @ x
+        kind = torch.promote_types(grad.dtype, torch.float32)
+        return (grad.T @ x).to(kind), grad.sum(0, dtype=kind)
     if grad.shape[1] > x.shape[1]:  # oneDNN wants a transposed copy of the first: let that be the smaller
-        return weight_gradient(x, grad).T
+        return slopes(x, grad)[0].T, grad.sum(0)
     columns = grad.new_empty(grad.shape[1], rounded(len(x)))
-    transpose(grad.contiguous(), columns)
-    return _onednn(columns, _padded(x).T)
+    sums = grad.new_empty(-(-len(grad) // TILE), grad.shape[1])
+    transpose(grad.contiguous(), columns, sums)
+    return _onednn(columns, _padded(x).T), sums.sum(0)
 
 
 def _padded(rows: Tensor) -> Tensor:
@@ -99,8 +101,8 @@ class _Product(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         rows = grad.flatten(0, -2)  # (P, m)
         dx = _product(grad, weight.T) if ctx.needs_input_grad[0] else None
-        dweight = weight_gradient(rows, x.flatten(0, -2)) if ctx.needs_input_grad[1] else None
-        return dx, dweight, rows.sum(0) if ctx.needs_input_grad[2] else None
+        dweight, dbias = slopes(rows, x.flatten(0, -2)) if any(ctx.needs_input_grad[1:]) else (None, None)
+        return dx, dweight, dbias if ctx.needs_input_grad[2] else None
 
 
 class Linear(nn.Linear):

@@ -36,8 +36,8 @@ def test_gelu_over_its_whole_range():
     out = torch.empty_like(x)
     rows.drop_gelu(x, out, dropout_stream(0.0))
     assert (out.double() - F.gelu(x.double())).abs().max() < 1e-6
-    hidden, slope, exact = torch.empty_like(x), torch.empty_like(x), x.double().requires_grad_()
-    rows.drop_gelu_slope(x, torch.ones_like(x), hidden, slope, dropout_stream(0.0))
+    hidden, slope, exact = torch.empty_like(x), torch.ones_like(x), x.double().requires_grad_()
+    rows.drop_gelu_slope(x, slope, hidden, dropout_stream(0.0))
     F.gelu(exact).sum().backward()
     torch.testing.assert_close(hidden, out, atol=1e-6, rtol=0)
     assert (slope.double() - exact.grad).abs().max() < 1e-6
@@ -66,8 +66,10 @@ def test_bfloat16_is_rounded_as_torch_does():
 def test_transpose_and_zeros_behind_it(shape):
     x = torch.randn(shape)
     out = torch.full((shape[1], shape[0] + 5), torch.nan)
-    rows.transpose(x, out)
+    sums = torch.empty(-(-shape[0] // rows.TILE), shape[1])
+    rows.transpose(x, out, sums)
     assert out.equal(F.pad(x.T, (0, 5)))
+    torch.testing.assert_close(sums.sum(0), x.sum(0), rtol=1e-5, atol=1e-5)
 
 
 def test_threads_change_nothing():

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.linear import Linear, linear, packed, product, rounded, weight_gradient
+from training.linear import Linear, linear, packed, product, rounded, slopes
 
 
 def layouts() -> dict[str, torch.Tensor]:
@@ -81,10 +81,12 @@ def test_strided_rows_are_not_slow():
 
 
 @pytest.mark.parametrize("shape", [(600, 24, 8), (600, 8, 24), (37, 5, 5), (1, 3, 2)])
-def test_weight_gradient_is_the_product_over_all_rows(shape):
+def test_slopes_are_the_product_and_the_sum_over_all_rows(shape):
     rows, m, n = shape
     grad, x = torch.randn(rows, m), torch.randn(rows, n)
-    torch.testing.assert_close(weight_gradient(grad, x), grad.T @ x, rtol=1e-4, atol=1e-4)
+    dweight, dbias = slopes(grad, x)
+    torch.testing.assert_close(dweight, grad.T @ x, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(dbias, grad.sum(0), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 16, 37, 600])

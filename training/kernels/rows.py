@@ -54,34 +54,39 @@ def drop_gelu(x, out, drop):
 
 
 @kernel
-def drop_gelu_slope(x, above, hidden, slope, drop):
-    """``hidden = gelu(dropout(x))`` once more, and the slope of x given the one ``above`` it."""
+def drop_gelu_slope(x, above, hidden, drop):
+    """``hidden = gelu(dropout(x))`` once more; the slope of x takes the place of the one ``above``, that of hidden."""
     for c in prange(CHUNKS):
         inner, below = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
         for r in range(chunk(c, len(x)), chunk(c + 1, len(x))):
             drop_row(x[r], inner, of_row(r, drop))
             _gelu_slope_row(inner, above[r], hidden[r], below)
-            drop_row(below, slope[r], of_row(r, drop))
-
-
-_TILE = 64
+            drop_row(below, above[r], of_row(r, drop))
 
 
 @device_function
-def _transpose_tile(x, out):
+def _transpose_tile(x, out, sums):
     for i in range(len(out)):
         row = out[i]
+        total = f32(0)
         for r in range(len(row)):
             row[r] = x[r, i]
+        for r in range(len(row)):
+            total += row[r]
+        sums[i] = total
+
+
+TILE = 64
+"""rows and columns that `transpose` turns at once"""
 
 
 @kernel
-def transpose(x, out):
-    """``out`` (n, rows or more) = the transpose of x (rows, n), zeros behind it."""
+def transpose(x, out, sums):
+    """``out`` (n, rows or more): x (rows, n) turned, zeros behind it; ``sums`` (tiles, n): of `TILE` rows each."""
     rows, columns = x.shape
-    out[:, rows:] = 0
-    for tile in prange((rows + _TILE - 1) // _TILE):
-        first, last = tile * _TILE, min(rows, (tile + 1) * _TILE)
-        for left in range(0, columns, _TILE):
-            right = min(columns, left + _TILE)
-            _transpose_tile(x[first:last, left:right], out[left:right, first:last])
+    out[:, rows:] = f32(0)
+    for tile in prange(len(sums)):
+        first, last = tile * TILE, min(rows, (tile + 1) * TILE)
+        for left in range(0, columns, TILE):
+            right = min(columns, left + TILE)
+            _transpose_tile(x[first:last, left:right], out[left:right, first:last], sums[tile, left:right])
