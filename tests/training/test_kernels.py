@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.kernels import rows
+from training.kernels import attention, rows
 from training.kernels.compiled import usable
 from training.kernels.scalars import dropout_stream
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def kept(shape: tuple[int, int], drop: tuple) -> Tensor:
@@ -50,6 +58,36 @@ def test_what_is_not_a_number_stays_so():
     assert out[0, 0].isfinite() and out[0, 1].isnan() and not out[0, 2].isfinite()
     rows.dropout(x, out, dropout_stream(1e-6))
     assert out.isnan().any()
+
+
+def test_softmax_of_what_is_not_a_number_is_not_one_either():
+    scores, lengths = torch.randn(1, 1, 40, 40), torch.tensor([40])
+    scores[0, 0, 3, 5] = torch.nan
+    attention.softmax_drop(scores, lengths, np.float32(1), scores, dropout_stream(0.0))
+    assert scores[0, 0, 3].isnan().all()
+    assert scores[0, 0, :3].isfinite().all()
+
+
+def test_every_bfloat16_nan_stays_one():
+    x = torch.full((1, 64), -1, dtype=torch.int16).view(torch.bfloat16)  # all bits set
+    out = torch.empty(1, 64, dtype=torch.bfloat16)
+    rows.dropout(x, out, dropout_stream(0.0))
+    assert x.isnan().all() and out.isnan().all()
+    full = torch.full((1, 64), 2**31 - 1, dtype=torch.int32).view(torch.float32)
+    rows.dropout(full, out, dropout_stream(0.0))
+    assert out.isnan().all()
+
+
+def test_the_first_kernel_leaves_torch_its_number_of_threads():
+    code = """
+        import torch
+        torch.set_num_threads(1)
+        from training.dropout import dropout
+        dropout(torch.ones(9, 9), 0.5, True)
+        print(torch.get_num_threads())
+    """
+    run = subprocess.run([sys.executable, "-c", dedent(code)], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "1"
 
 
 def test_bfloat16_is_rounded_as_torch_does():

@@ -16,6 +16,8 @@ CHUNKS = 64
 """parts of the rows that threads take in turns; what a thread needs beside its rows is made once a part"""
 
 _HERE = Path(__file__).parent
+_SOURCES = b"".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))
+_FOLDER = _HERE / "__pycache__" / hashlib.sha256(_SOURCES).hexdigest()[:16]
 _KINDS = (torch.float32, torch.bfloat16)
 # Sums may be taken in any order, but NaN and infinity stay what they are: a loss that is not finite must be seen.
 _FAST_MATH = {"nsz", "reassoc", "contract", "arcp", "afn"}
@@ -33,9 +35,7 @@ def _compiled(function: Callable) -> Callable:
 
     numba itself looks at the file of the function alone, not at those of the functions that it calls.
     """
-    sources = b"".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))
-    folder = _HERE / "__pycache__" / hashlib.sha256(sources).hexdigest()[:16]
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, numba.config.CACHE_DIR or str(folder)
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, numba.config.CACHE_DIR or str(_FOLDER)
     try:
         return numba.njit(parallel=True, cache=True, **_OPTIONS)(function)
     finally:

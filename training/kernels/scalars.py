@@ -45,8 +45,8 @@ def scale_of(drop):
 
 @device_function
 def exp(x):
-    """e^x to 2e-7 of itself; below e^-87 it is that."""
-    x = max(x, f32(-87))
+    """e^x to 2e-7 of itself, for x up to 88; below e^-87 it is that."""
+    x = max(x, f32(-87))  # in this order NaN stays NaN
     n = np.floor(x * f32(1.44269504) + f32(0.5))
     r = x - n * f32(0.693359375) - n * f32(-2.12194440e-4)  # log 2 in two parts
     p = f32(1 / 5040)
@@ -68,33 +68,33 @@ def normal_cdf(x, bell):
 
 def read(x, i):
     """Number ``i`` of a row of float32, or of bfloat16 given as uint16."""
-    raise NotImplementedError("compiled code only")
+    return _widened(x, i) if x.dtype == np.uint16 else x[i]
 
 
 def write(x, i, value):
     """The reverse of `read`; bfloat16 is rounded to the nearest, ties to even."""
-    raise NotImplementedError("compiled code only")
+    return _rounded(x, i, value) if x.dtype == np.uint16 else _stored(x, i, value)
 
 
-@overload(read, inline="always")
+def _widened(x, i):
+    return u32(u32(x[i]) << u32(16)).view(np.float32)
+
+
+def _stored(x, i, value):
+    x[i] = value
+
+
+def _rounded(x, i, value):
+    bits = f32(value).view(np.uint32)
+    up = u32(bits + u32(0x7FFF) + u32((bits >> u32(16)) & u32(1)))
+    x[i] = np.uint16(up >> u32(16)) if value == value else np.uint16(0x7FC0)  # else some NaN would end as 0
+
+
+@overload(read, inline="always")  # compiled code takes one way for each type
 def _read(x, i):
-    if x.dtype == types.uint16:
-        return lambda x, i: u32(u32(x[i]) << u32(16)).view(np.float32)
-    return lambda x, i: x[i]
+    return _widened if x.dtype == types.uint16 else lambda x, i: x[i]
 
 
 @overload(write, inline="always")
 def _write(x, i, value):
-    if x.dtype != types.uint16:
-
-        def store(x, i, value):
-            x[i] = value
-
-        return store
-
-    def rounded(x, i, value):
-        bits = f32(value).view(np.uint32)
-        bits = u32(bits + u32(0x7FFF) + u32((bits >> u32(16)) & u32(1)))
-        x[i] = np.uint16(bits >> u32(16))
-
-    return rounded
+    return _rounded if x.dtype == types.uint16 else _stored
