@@ -52,6 +52,12 @@ def gone(pid: int) -> bool:
     return False
 
 
+def freeze(pid: int) -> None:
+    """Stop a process of ours; back only when all its threads stand still: one of them might yet answer."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitpid(pid, os.WUNTRACED)
+
+
 def open_files() -> int:
     """Files that this process has open; 0 on systems that do not say."""
     folder = Path("/proc/self/fd")
@@ -122,11 +128,10 @@ def test_java_killed_in_the_middle_is_an_error_and_the_next_call_works(expected)
     with Meteor(texts()) as process:
         process.counts(REFERENCES, HYPOTHESES)
         pid = process.pid
-        os.kill(pid, signal.SIGSTOP)  # so that the middle cannot be missed
+        freeze(pid)  # so that the middle cannot be missed
         pending = process.submit(REFERENCES, HYPOTHESES)
-        while not pending.running():
-            time.sleep(0.01)
         time.sleep(1.0)  # the question is on its way by then, on a busy machine too
+        assert not pending.done()
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(EvaluationError, match="METEOR: Java was killed by signal 9"):
             pending.result(timeout=30)
@@ -139,8 +144,7 @@ def test_java_that_stalls_is_given_up(expected, monkeypatch):
         process.counts(REFERENCES, HYPOTHESES)
         monkeypatch.setattr(process._process, "_timeout", 0.5)  # only now: a busy machine may start slowly
         pid = process.pid
-        os.kill(pid, signal.SIGSTOP)
-        os.waitpid(pid, os.WUNTRACED)  # until all its threads stand still: one of them might yet answer
+        freeze(pid)
         with pytest.raises(EvaluationError, match=r"no answer within 0.5 s"):
             process.counts(REFERENCES, HYPOTHESES)
         assert gone(pid)

@@ -30,12 +30,15 @@ device_function = numba.njit(**_OPTIONS)
 """A function that kernels call."""
 
 
-def _compiled(function: Callable) -> Callable:
-    """``function`` by numba, which keeps on disk what it compiled until a file of this package changes.
+@cache
+def _compiled(function: Callable, *kinds: torch.dtype) -> Callable:
+    """``function`` by numba for tensors of these types; kept on disk until a file of this package changes.
 
-    numba itself looks at the file of the function alone, not at those of the functions that it calls.
+    numba itself looks at the file of the function alone, not at those of the functions that it calls. Types have
+    their own folders: numba's index of one that is common to all loses entries when two processes write to it.
     """
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, numba.config.CACHE_DIR or str(_FOLDER)
+    folder = _FOLDER / "-".join(str(kind).removeprefix("torch.") for kind in dict.fromkeys(kinds))
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, numba.config.CACHE_DIR or str(folder)
     try:
         return numba.njit(parallel=True, cache=True, **_OPTIONS)(function)
     finally:
@@ -44,11 +47,11 @@ def _compiled(function: Callable) -> Callable:
 
 def kernel(function: Callable) -> Callable:
     """A parallel kernel over NumPy arrays, given as tensors, run by as many threads as torch uses."""
-    compiled = _compiled(function)
 
     def launch(*arguments) -> None:
         _start_threads()
         numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+        compiled = _compiled(function, *(a.dtype for a in arguments if isinstance(a, Tensor)))
         compiled(*(_array(a) if isinstance(a, Tensor) else a for a in arguments))
 
     launch.__name__, launch.__doc__ = function.__name__, function.__doc__
