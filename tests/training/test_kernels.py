@@ -16,6 +16,7 @@ from torch import Tensor
 from training.kernels import attention, rows
 from training.kernels.compiled import usable
 from training.kernels.scalars import dropout_stream
+from training.kernels.transpose import TILE, transpose
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -100,12 +101,12 @@ def test_bfloat16_is_rounded_as_torch_does():
     assert back.equal(out.float())
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (70, 130), (64, 64), (200, 3)])
+@pytest.mark.parametrize("shape", [(1, 1), (70, 130), (64, 64), (200, 3), (16, 33)])
 def test_transpose_and_zeros_behind_it(shape):
     x = torch.randn(shape)
     out = torch.full((shape[1], shape[0] + 5), torch.nan)
-    sums = torch.empty(-(-shape[0] // rows.TILE), shape[1])
-    rows.transpose(x, out, sums)
+    sums = torch.empty(-(-shape[0] // TILE), shape[1])
+    transpose(x, out, sums)
     assert out.equal(F.pad(x.T, (0, 5)))
     torch.testing.assert_close(sums.sum(0), x.sum(0), rtol=1e-5, atol=1e-5)
 

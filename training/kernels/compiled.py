@@ -73,7 +73,7 @@ def usable(*tensors: Tensor) -> bool:
 
 def _array(x: Tensor) -> np.ndarray:
     """The memory of a contiguous tensor; bfloat16, which NumPy does not know, as uint16."""
-    x = x.detach()
+    x = x.detach() if x.requires_grad else x
     return x.view(torch.int16).numpy().view(np.uint16) if x.dtype == torch.bfloat16 else x.numpy()
 
 

@@ -62,31 +62,3 @@ def drop_gelu_slope(x, above, hidden, drop):
             drop_row(x[r], inner, of_row(r, drop))
             _gelu_slope_row(inner, above[r], hidden[r], below)
             drop_row(below, above[r], of_row(r, drop))
-
-
-@device_function
-def _transpose_tile(x, out, sums):
-    for i in range(len(out)):
-        row = out[i]
-        total = f32(0)
-        for r in range(len(row)):
-            row[r] = x[r, i]
-        for r in range(len(row)):
-            total += row[r]
-        sums[i] = total
-
-
-TILE = 64
-"""rows and columns that `transpose` turns at once"""
-
-
-@kernel
-def transpose(x, out, sums):
-    """``out`` (n, rows or more): x (rows, n) turned, zeros behind it; ``sums`` (tiles, n): of `TILE` rows each."""
-    rows, columns = x.shape
-    out[:, rows:] = f32(0)
-    for tile in prange(len(sums)):
-        first, last = tile * TILE, min(rows, (tile + 1) * TILE)
-        for left in range(0, columns, TILE):
-            right = min(columns, left + TILE)
-            _transpose_tile(x[first:last, left:right], out[left:right, first:last], sums[tile, left:right])
