@@ -16,61 +16,28 @@ from training.linear import Linear, linear
 
 
 class SelfAttention(torch.autograd.Function):
-    """Softmax attention with dropout of every sequence of a layout on itself, by compiled kernels and batched products.
+    """Softmax attention with dropout of every sequence of a layout on itself, by compiled kernels.
 
-    Its gradient is written out to keep nothing but queries, keys and values: weights, which grow with the square of a
-    sequence, are computed again.
+    Its gradient keeps nothing but queries, keys and values: weights, which grow with the square of a sequence, are
+    computed again.
     """
 
     @staticmethod
     def forward(ctx, projected: Tensor, layout: Layout, heads: int, p: float) -> Tensor:
         """``projected`` (rows, 3 D): query, key and value side by side -> (rows, D)."""
-        ctx.layout, ctx.drops = layout, [dropout_stream(p) for _ in layout.parts()]
         mixed = projected.new_empty(len(projected), projected.shape[1] // 3)
-        runs, kept = zip(layout.parts(), layout.split(projected), layout.split(mixed), ctx.drops, strict=True), []
-        for part, rows, out, drop in runs:
-            kept.append(_split(rows, part, heads, 3))
-            query, key, value = kept[-1].flatten(1, 2)
-            weights = torch.bmm(query, key.mT)  # (n H, T, T)
-            kernels.softmax_drop(_heads(weights, heads), part.lengths, _scale(query), _heads(weights, heads), drop)
-            kernels.merge_heads(_heads(torch.bmm(weights, value)[None], heads), part.starts, part.counts, out)
-        ctx.save_for_backward(*kept)
+        scale = np.float32((mixed.shape[1] // heads) ** -0.5)
+        ctx.how = layout.starts, layout.counts, layout.lengths, layout.width, heads, scale, dropout_stream(p)
+        kernels.attend(projected, *ctx.how, mixed)
+        ctx.save_for_backward(projected)
         return mixed
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        layout, kept = ctx.layout, ctx.saved_tensors
-        heads = kept[0].shape[2]
-        slopes = grad.new_empty(len(grad), 3 * grad.shape[1])
-        runs = zip(layout.parts(), layout.split(grad.contiguous()), layout.split(slopes), strict=True)
-        for (part, above, out), drop, split in zip(runs, ctx.drops, kept, strict=True):
-            query, key, value = split.flatten(1, 2)
-            (above,) = _split(above, part, heads, 1).flatten(1, 2)
-            weights, scores = torch.bmm(query, key.mT), torch.bmm(above, value.mT)  # (n H, T, T)
-            both = _heads(weights, heads), part.lengths, _scale(query), _heads(scores, heads)
-            kernels.softmax_drop_slope(*both, drop)  # now the dropped weights and the slopes of their scores
-            three = torch.empty_like(split).flatten(1, 2)
-            torch.bmm(scores, key, out=three[0])
-            torch.bmm(scores.mT, query, out=three[1])
-            torch.bmm(weights.mT, above, out=three[2])
-            kernels.merge_heads(_heads(three, heads), part.starts, part.counts, out)
+        (projected,) = ctx.saved_tensors
+        slopes = torch.empty_like(projected)
+        kernels.attend_slope(projected, *ctx.how, grad.contiguous(), slopes)
         return slopes, None, None, None
-
-
-def _split(rows: Tensor, part: Layout, heads: int, kinds: int) -> Tensor:
-    """(rows, kinds D) -> (kinds, n, H, T, D / H), zeros where there is no token."""
-    split = rows.new_empty(kinds, len(part.lengths), heads, part.width, rows.shape[1] // (kinds * heads))
-    kernels.split_heads(rows, part.starts, part.counts, split)
-    return split
-
-
-def _heads(x: Tensor, heads: int) -> Tensor:
-    """(..., n H, T, m) -> (..., n, H, T, m)."""
-    return x.unflatten(-3, (-1, heads))
-
-
-def _scale(query: Tensor) -> np.float32:
-    return np.float32(query.shape[-1] ** -0.5)
 
 
 class Attention(nn.Module):

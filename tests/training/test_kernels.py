@@ -61,12 +61,13 @@ def test_what_is_not_a_number_stays_so():
     assert out.isnan().any()
 
 
-def test_softmax_of_what_is_not_a_number_is_not_one_either():
-    scores, lengths = torch.randn(1, 1, 40, 40), torch.tensor([40])
-    scores[0, 0, 3, 5] = torch.nan
-    attention.softmax_drop(scores, lengths, np.float32(1), scores, dropout_stream(0.0))
-    assert scores[0, 0, 3].isnan().all()
-    assert scores[0, 0, :3].isfinite().all()
+def test_attention_to_what_is_not_a_number_is_not_one_either():
+    rows, out = torch.randn(40, 3 * 8), torch.empty(40, 8)
+    rows[5, 2] = torch.nan  # a query of the first of two heads
+    one = torch.zeros(1, dtype=torch.int64), torch.tensor([40]), torch.tensor([40]), 40
+    attention.attend(rows, *one, 2, np.float32(1), dropout_stream(0.0), out)
+    assert out[5, :4].isnan().all()
+    assert out[:5].isfinite().all() and out[5, 4:].isfinite().all()
 
 
 def test_every_bfloat16_nan_stays_one():
