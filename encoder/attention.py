@@ -28,7 +28,7 @@ class SelfAttention(torch.autograd.Function):
         mixed = projected.new_empty(len(projected), projected.shape[1] // 3)
         scale = np.float32((mixed.shape[1] // heads) ** -0.5)
         ctx.how = layout.starts, layout.counts, layout.lengths, layout.width, heads, scale, dropout_stream(p)
-        kernels.attend(projected, *ctx.how, mixed)
+        kernels.attend(projected, *ctx.how, torch.get_num_threads(), mixed)
         ctx.save_for_backward(projected)
         return mixed
 
@@ -36,7 +36,7 @@ class SelfAttention(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         (projected,) = ctx.saved_tensors
         slopes = torch.empty_like(projected)
-        kernels.attend_slope(projected, *ctx.how, grad.contiguous(), slopes)
+        kernels.attend_slope(projected, *ctx.how, torch.get_num_threads(), grad.contiguous(), slopes)
         return slopes, None, None, None
 
 

@@ -33,7 +33,7 @@ def by_sequence(projected: Tensor, layout: Layout, mask: Tensor) -> Tensor:
     return torch.cat(heads)
 
 
-@pytest.mark.parametrize("lengths", [[3, 3, 3], [1, 2, 5], [20, 33]])
+@pytest.mark.parametrize("lengths", [[3, 3, 3], [1, 2, 5], [20, 33], [130]])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_self_attention_and_its_gradient(lengths, kind):
     layout = Layout.packed(torch.tensor(lengths))

@@ -65,7 +65,7 @@ def test_attention_to_what_is_not_a_number_is_not_one_either():
     rows, out = torch.randn(40, 3 * 8), torch.empty(40, 8)
     rows[5, 2] = torch.nan  # a query of the first of two heads
     one = torch.zeros(1, dtype=torch.int64), torch.tensor([40]), torch.tensor([40]), 40
-    attention.attend(rows, *one, 2, np.float32(1), dropout_stream(0.0), out)
+    attention.attend(rows, *one, 2, np.float32(1), dropout_stream(0.0), 2, out)
     assert out[5, :4].isnan().all()
     assert out[:5].isfinite().all() and out[5, 4:].isfinite().all()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from training.kernels.compiled import CHUNKS, device_function, kernel
+from training.kernels.compiled import device_function, kernel
 from training.kernels.products import SIDE, multiply, multiply_turned
 from training.kernels.rows import drop_row
 from training.kernels.scalars import exp, f32, i32, of_row, read, write
@@ -87,16 +87,16 @@ def _slope_row(weights, above, scale, out):
 
 
 @kernel
-def attend(rows, starts, counts, lengths, width, heads, scale, drop, out):
+def attend(rows, starts, counts, lengths, width, heads, scale, drop, threads, out):
     """``out = drop(softmax(scale * Q K^T)) V`` (P, D); ``width`` is the largest of ``counts``."""
     size, most = out.shape[1] // heads, _rounded(width)
     deep = _rounded(size)
-    for c in prange(CHUNKS):
+    for c in prange(threads):  # each takes long and short sequences, which come in order of length
         taken = np.empty((3, heads, most, deep), np.float32)
         query, key, value = at(taken, 0), at(taken, 1), at(taken, 2)
         keys, scores = np.empty((deep, most), np.float32), np.empty((most, most), np.float32)
         mixed, weights = np.empty((most, deep), np.float32), np.empty(most, np.float32)
-        for s in range(c, len(starts), CHUNKS):
+        for s in range(c, len(starts), threads):
             first, count, length = starts[s], counts[s], lengths[s]
             tall, wide, row = _rounded(count), _rounded(length), cut(weights, 0, length)
             for k in range(3):
@@ -113,17 +113,17 @@ def attend(rows, starts, counts, lengths, width, heads, scale, drop, out):
 
 
 @kernel
-def attend_slope(rows, starts, counts, lengths, width, heads, scale, drop, above, out):
+def attend_slope(rows, starts, counts, lengths, width, heads, scale, drop, threads, above, out):
     """Slopes ``out`` (P, 3 D) of ``rows``, given those ``above`` (P, D) of what `attend` gave."""
     size, most = above.shape[1] // heads, _rounded(width)
     deep = _rounded(size)
-    for c in prange(CHUNKS):
+    for c in prange(threads):
         taken = np.empty((4, heads, most, deep), np.float32)
         query, key, value, upper = at(taken, 0), at(taken, 1), at(taken, 2), at(taken, 3)
         turned, mixed = np.empty((deep, most), np.float32), np.empty((most, deep), np.float32)
         scores, slopes = np.empty((most, most), np.float32), np.empty((most, most), np.float32)
         weights, inner = np.empty(most, np.float32), np.empty(most, np.float32)
-        for s in range(c, len(starts), CHUNKS):
+        for s in range(c, len(starts), threads):
             first, count, length = starts[s], counts[s], lengths[s]
             tall, wide = _rounded(count), _rounded(length)
             weight, slope_of_weight = cut(weights, 0, length), cut(inner, 0, length)
