@@ -23,7 +23,8 @@ class Progress:
 
     def __init__(self, title: str, total: int, shown: bool = True) -> None:
         self.title, self.total, self.done, self.note, self.shown = title, total, 0, "", shown
-        self.started = self.last_line = time.monotonic()
+        self.started = self.last_line = self.settled = time.monotonic()
+        self.first = 0  # units of the first step, in which code is compiled: it says nothing about the others
         self.bar = None
 
     def __enter__(self) -> Progress:
@@ -39,17 +40,20 @@ class Progress:
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
         """Count ``count`` units; ``note`` replaces the text shown behind the bar."""
+        if not self.done:
+            self.first, self.settled = count, time.monotonic()
         self.done += count
         self.note = self.note if note is None else note
         if self.bar:
             self.bar.update(self.task, advance=count, note=self.note)
         elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:
             self.last_line = time.monotonic()
-            self._print(f"{_clock(self._left())} left")
+            self._print(self._left())
 
-    def _left(self) -> float:
-        spent = time.monotonic() - self.started
-        return spent / max(self.done, 1) * (self.total - self.done)
+    def _left(self) -> str:
+        later = self.done - self.first
+        seconds = (time.monotonic() - self.settled) * (self.total - self.done) / max(later, 1)
+        return f"{_clock(seconds)} left" if later else ""
 
     def _print(self, text: str) -> None:
         if not self.shown:

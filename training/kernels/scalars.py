@@ -85,9 +85,14 @@ def _stored(x, i, value):
 
 
 def _rounded(x, i, value):
+    x[i] = _half(value)
+
+
+@device_function
+def _half(value):
     bits = f32(value).view(np.uint32)
     up = u32(bits + u32(0x7FFF) + u32((bits >> u32(16)) & u32(1)))
-    x[i] = np.uint16(up >> u32(16)) if value == value else np.uint16(0x7FC0)  # else some NaN would end as 0
+    return np.uint16(up >> u32(16)) if value == value else np.uint16(0x7FC0)  # else some NaN would end as 0
 
 
 @overload(read, inline="always")  # compiled code takes one way for each type
