@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -32,6 +33,7 @@ from encoder.config import LossConfig, ModelConfig
 from encoder.data.ragged import Batch, Ragged
 from encoder.losses import coot_loss
 from encoder.model import CootModel
+from training.kernels import attention as kernels
 from training.linear import linear
 from training.memory import keep_freed_memory
 from training.optim import OptimizerConfig, build_optimizer
@@ -157,10 +159,22 @@ def matrix_rate(repeats: int = 9) -> float:
 
 
 def operations(work: Callable[[], None]) -> int:
-    """Floating-point operations in matrix products."""
-    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+    """Floating-point operations in matrix products: those that torch sees, and those within attention."""
+    inside = 0
+
+    def counted(kernel: Callable, products: int) -> Callable:
+        def run(rows, starts, counts, lengths, *others) -> None:
+            nonlocal inside
+            inside += products * 2 * int((counts * lengths).sum()) * rows.shape[1] // 3
+            kernel(rows, starts, counts, lengths, *others)
+
+        return run
+
+    attention = {"attend": counted(kernels.attend, 2), "attend_slope": counted(kernels.attend_slope, 5)}
+    counter = FlopCounterMode(display=False)
+    with patch.multiple(kernels, **attention), torch.backends.mkldnn.flags(enabled=False), counter:
         work()  # oneDNN's products would not be counted
-    return counter.get_total_flops()
+    return counter.get_total_flops() + inside
 
 
 def compare(name: str, repeats: int, threads: int) -> dict[str, float]:
